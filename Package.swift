@@ -1,0 +1,121 @@
+// swift-tools-version: 6.2
+import Foundation
+import PackageDescription
+
+// The rooms of Apus, lowest layer first. A room may import only the rooms that its row names;
+// Tests/TidyTests compares every `import` line with this table. Read docs/ARCHITECTURE.md for what each holds.
+
+/// One target: its name, the folder under `Sources/`, its layer, and the rooms it may import.
+struct Room {
+    let name: String
+    let path: String
+    let layer: Int
+    let imports: [String]
+    init(_ layer: Int, _ name: String, path: String? = nil, imports: [String] = []) {
+        self.name = name
+        self.path = "Sources/" + (path ?? name)
+        self.layer = layer
+        self.imports = imports
+    }
+}
+
+let rooms: [Room] = [
+    Room(1, "Base"),
+    Room(1, "Bytes", imports: ["Base", "CISAL"]),
+    Room(1, "Compression", imports: ["Bytes", "CCompression"]),
+    Room(1, "Telemetry", imports: ["Base"]),
+    Room(2, "Runtime", imports: ["Base", "Bytes", "Telemetry", "CLibuv"]),
+    Room(3, "Model", imports: ["Base", "Bytes"]),
+    Room(4, "Storage", imports: ["Base", "Bytes", "Telemetry", "Model"]),
+    Room(5, "RemotingProtocol", path: "Protocols/Remoting", imports: ["Base", "Bytes", "Model", "Compression"]),
+    Room(6, "BrokerCore", imports: ["Base", "Bytes", "Telemetry", "Model", "Storage"]),
+    Room(6, "NameService", imports: ["Base", "Telemetry", "Model"]),
+    Room(
+        7, "RemotingFrontend", path: "Frontends/Remoting",
+        imports: [
+            "Base", "Bytes", "Telemetry", "Runtime", "Model", "RemotingProtocol", "BrokerCore", "NameService",
+            "Storage",
+        ]),
+    Room(
+        7, "ApusClient",
+        imports: ["Base", "Bytes", "Telemetry", "Runtime", "Model", "RemotingProtocol", "Compression"]),
+    Room(
+        8, "Administration",
+        imports: ["Base", "Bytes", "Telemetry", "Runtime", "Model", "RemotingProtocol", "ApusClient"]),
+    Room(
+        9, "Server",
+        imports: [
+            "Base", "Bytes", "Telemetry", "Runtime", "Model", "Storage", "RemotingProtocol", "BrokerCore",
+            "NameService", "RemotingFrontend",
+        ]),
+    Room(9, "Simulation", imports: ["Base", "Bytes", "Telemetry", "Model", "Storage", "BrokerCore"]),
+]
+
+/// C libraries from Debian: module map folder under `Sources/C`, pkg-config name, package.
+let systemLibraries: [Target] = [
+    .systemLibrary(name: "CLibuv", path: "Sources/C/CLibuv", pkgConfig: "libuv", providers: [.apt(["libuv1-dev"])]),
+    .systemLibrary(name: "CISAL", path: "Sources/C/CISAL", pkgConfig: "libisal", providers: [.apt(["libisal-dev"])]),
+    .systemLibrary(
+        name: "CCompression", path: "Sources/C/CCompression",
+        providers: [.apt(["zlib1g-dev", "liblz4-dev", "libzstd-dev"])]
+    ),
+]
+
+let settings: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .treatAllWarnings(as: .error),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableExperimentalFeature("Lifetimes"),
+]
+
+let testSuites: [(name: String, imports: [String])] = [
+    ("BaseTests", ["Base"]),
+    ("BytesTests", ["Base", "Bytes"]),
+    ("TelemetryTests", ["Base", "Telemetry"]),
+    ("ModelTests", ["Base", "Bytes", "Model"]),
+    ("CompressionTests", ["Base", "Bytes", "Compression"]),
+    ("RuntimeTests", ["Base", "Bytes", "Telemetry", "Runtime"]),
+    ("StorageTests", ["Base", "Bytes", "Telemetry", "Model", "Storage", "Simulation", "Runtime"]),
+    ("RemotingProtocolTests", ["Base", "Bytes", "Model", "RemotingProtocol", "Compression"]),
+    ("NameServiceTests", ["Base", "Telemetry", "Model", "NameService"]),
+    ("BrokerCoreTests", ["Base", "Bytes", "Telemetry", "Model", "Storage", "BrokerCore", "Simulation"]),
+    (
+        "RemotingFrontendTests",
+        [
+            "Base", "Bytes", "Telemetry", "Model", "Runtime", "RemotingProtocol", "BrokerCore", "NameService",
+            "Storage",
+            "RemotingFrontend", "Simulation",
+        ]
+    ),
+    ("ApusClientTests", ["Base", "Bytes", "Telemetry", "Model", "Runtime", "RemotingProtocol", "ApusClient"]),
+    ("ServerTests", ["Base", "Telemetry", "Model", "Server", "Administration"]),
+    ("SimulationTests", ["Base", "Bytes", "Telemetry", "Model", "Storage", "BrokerCore", "Simulation"]),
+    ("TidyTests", []),
+]
+
+func exists(_ path: String) -> Bool {
+    FileManager.default.fileExists(atPath: Context.packageDirectory + "/" + path)
+}
+
+let package = Package(
+    name: "apus",
+    products: [],
+    targets: systemLibraries
+        + rooms.filter { exists($0.path) }.map { room in
+            .target(
+                name: room.name, dependencies: room.imports.map { .byName(name: $0) }, path: room.path,
+                swiftSettings: settings)
+        }
+        + testSuites.filter { exists("Tests/" + $0.name) }.map { suite in
+            .testTarget(
+                name: suite.name, dependencies: suite.imports.map { .byName(name: $0) }, path: "Tests/" + suite.name,
+                swiftSettings: settings)
+        }
+        + (exists("Sources/apus")
+            ? [
+                .executableTarget(
+                    name: "apus", dependencies: ["Base", "Telemetry", "Server", "Administration"], path: "Sources/apus",
+                    swiftSettings: settings)
+            ] : [])
+)

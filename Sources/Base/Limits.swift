@@ -1,0 +1,21 @@
+/// The limits that clients and operators meet, in one place. docs/limits.md explains each; tests stand on the edges.
+public enum Limits {
+    /// Largest frame of the remoting protocol, in bytes after the length field (`com.rocketmq.remoting.frameMaxLength`).
+    public static let frameSizeMaximum = 16 * 1024 * 1024
+    /// Largest header within a frame: its length has 24 bits (remoting §1.1).
+    public static let headerSizeMaximum = 0xFF_FFFF
+    /// Default of `maxMessageSize`: the body of one message, or the sum of one batch.
+    public static let messageSizeDefault = 4 * 1024 * 1024
+    /// Longest topic name in bytes (RocketMQ 4.9: one length byte, of which Java uses 127).
+    public static let topicLengthMaximum = 127
+    /// Longest group name in bytes.
+    public static let groupLengthMaximum = 255
+    /// Longest encoded property string in bytes: its stored length is a signed 16-bit number.
+    public static let propertiesSizeMaximum = 32_767
+    /// Longest connection without traffic, in seconds (`serverChannelMaxIdleTimeSeconds`).
+    public static let connectionIdleSeconds = 120
+    /// Most messages in one pull answer whatever the client asks.
+    public static let pullMessagesMaximum = 1024
+    /// Most queues a topic may have.
+    public static let queuesPerTopicMaximum = 65_536
+}
