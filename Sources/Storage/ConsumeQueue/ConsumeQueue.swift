@@ -1,0 +1,536 @@
+import Base
+import Bytes
+
+/// One message queue's list of where its messages lie in the commit log: a view, rebuilt from the log when it is lost.
+///
+/// Entry *n* is at byte *n* × 20 of a row of files in `consumequeue/<topic>/<queue id>/`, each of `entriesPerFile` entries
+/// (``ConsumeQueueEntry``), as long as that from the start (sparse), named by the position of its first byte in 20 digits.
+/// New entries gather in a small tail in memory and are written in one piece when it is full or at ``writeTail()``.
+///
+///                 minimum                  tail start    written      maximum
+///     files:   ░░░░░░│███████████████████████████████████████│
+///     memory:                                  │█████████████████████████│
+///
+/// An idle queue has no open file and a few hundred bytes of memory; an empty one has nothing on disk. Owned by one thread.
+///
+/// - Invariant: minimum ≤ tail start ≤ written ≤ maximum, or minimum lies in the tail when the log has moved past the rest.
+/// - Invariant: every offset from minimum to maximum is in the files or in the tail, and physical offsets increase strictly.
+public final class ConsumeQueue {
+    public let directory: String
+    /// The first offset that can be read.
+    public private(set) var minimumOffset = QueueOffset.zero
+    /// One beyond the last offset; the offset that the next message gets.
+    public private(set) var maximumOffset = QueueOffset.zero
+    /// One beyond the last offset that is in the files' page cache.
+    public private(set) var writtenOffset = QueueOffset.zero
+
+    private let configuration: ConsumeQueueConfiguration
+    private let disk: any Disk
+    private let files: OpenFileCache
+    /// Names this queue's files in the cache.
+    private let owner: Int
+    /// The numbers of the files there are: empty means none. A file's number times its length is its name.
+    private var fileNumbers: Range<Int64> = 0..<0
+
+    /// Entries from `tailStart` to `maximumOffset` in their form on disk.
+    private var tail: UnsafeMutableRawPointer?
+    /// Entries for which `tail` has room.
+    private var tailCapacity = 0
+    private var tailStart: Int64 = 0
+
+    /// A queue that knows nothing yet and has done no I/O. Call ``load()`` unless it is known to be new.
+    public init(
+        directory: String, configuration: ConsumeQueueConfiguration, disk: any Disk, files: OpenFileCache
+    ) {
+        self.directory = directory
+        self.configuration = configuration
+        self.disk = disk
+        self.files = files
+        owner = files.makeOwner()
+    }
+
+    deinit {
+        closeFiles()
+        tail?.deallocate()
+    }
+
+    /// No message can be read.
+    public var isEmpty: Bool { minimumOffset == maximumOffset }
+    /// Some entries are in memory only.
+    public var isDirty: Bool { writtenOffset < maximumOffset }
+    /// Bytes of memory of the tail.
+    public var tailMemory: Int { tailCapacity * ConsumeQueueEntry.encodedSize }
+
+    // MARK: - Load
+
+    /// Finds the files and from them minimum and maximum. RocketMQ's directories open as well: a file filled with
+    /// ``ConsumeQueueEntry/fill`` at its start begins behind it, and files prepared but never written count as absent.
+    ///
+    /// Call ``correctMinimum(logStart:)`` next: how far the log was cut at its front is not written in these files.
+    /// - Parameter replayStart: after an unclean stop, the offset from which the log is going to be replayed: the last
+    ///   entries and the names of the last files may be torn or lost then, and all from this offset on is removed as by
+    ///   ``truncate(from:)``. Nil after a clean stop, when a missing file is an error.
+    public func load(replayingFrom replayStart: PhysicalOffset? = nil) throws(ViewError) {
+        precondition(maximumOffset == .zero && fileNumbers.isEmpty, "a consume queue is loaded once")
+        var rows = try rowsOfFiles()
+        do throws(DiskError) {
+            if rows.count > 1, let replayStart { try removeStrayFiles(&rows, replayStart) }
+        } catch {
+            throw .disk(error)
+        }
+        guard let row = rows.first else { return }
+        guard rows.count == 1 else {
+            throw .corrupt(path: directory, reason: "no file \(name(of: row.upperBound)), but later ones")
+        }
+        fileNumbers = row
+        do throws(DiskError) {
+            reset(to: try findMaximum())
+            minimumOffset = try findMinimum()
+            if let replayStart { try truncate(from: replayStart) }
+        } catch {
+            throw .disk(error)
+        }
+    }
+
+    /// The numbers of the files, as rows without gaps.
+    private func rowsOfFiles() throws(ViewError) -> [Range<Int64>] {
+        let fileSize = Int64(configuration.fileSize)
+        let entries: [DirectoryEntry]
+        do throws(DiskError) { entries = try disk.list(directory) } catch { throw .disk(error) }
+        var rows: [Range<Int64>] = []
+        for entry in entries where !entry.isDirectory && entry.name.utf8.count == 20 {
+            guard let position = Int64(entry.name), position >= 0 else { continue }
+            guard position % fileSize == 0 else {
+                throw .corrupt(
+                    path: "\(directory)/\(entry.name)", reason: "the name is no multiple of the file size \(fileSize)")
+            }
+            let number = position / fileSize
+            if let last = rows.last, last.upperBound == number {
+                rows[rows.count - 1] = last.lowerBound..<number + 1
+            } else {
+                rows.append(number..<number + 1)
+            }
+        }
+        return rows
+    }
+
+    /// A power loss can undo the removal of the oldest files and the creation of the newest, and not that of others between.
+    /// What counts is the last row that begins with an entry from before the replay.
+    private func removeStrayFiles(_ rows: inout [Range<Int64>], _ replayStart: PhysicalOffset) throws(DiskError) {
+        var kept: Range<Int64>?
+        for row in rows {
+            fileNumbers = row
+            let first = try entryInFile(row.lowerBound * Int64(configuration.entriesPerFile))
+            if !first.isBlank, first.physicalOffset < replayStart { kept = row }
+        }
+        for row in rows where row != kept {
+            fileNumbers = row
+            try removeFiles(row)
+        }
+        rows = kept.map { [$0] } ?? []
+    }
+
+    /// One beyond the last entry of the last file that has any. Within a file entries are contiguous from its start.
+    private func findMaximum() throws(DiskError) -> QueueOffset {
+        for number in fileNumbers.reversed() {
+            let start = number * Int64(configuration.entriesPerFile)
+            if try entryInFile(start).isBlank { continue }
+            let end = start + Int64(configuration.entriesPerFile)
+            return QueueOffset(try partition(start..<end) { !$0.isBlank })
+        }
+        return QueueOffset(fileNumbers.lowerBound * Int64(configuration.entriesPerFile))
+    }
+
+    private func findMinimum() throws(DiskError) -> QueueOffset {
+        let start = fileNumbers.lowerBound * Int64(configuration.entriesPerFile)
+        let end = min(start + Int64(configuration.entriesPerFile), maximumOffset.rawValue)
+        return QueueOffset(try partition(start..<end) { $0 == .fill })
+    }
+
+    // MARK: - Append
+
+    /// Adds the entry of the message at `offset`. It is in memory on return.
+    ///
+    /// An offset below the maximum was dispatched before, as happens when the log is replayed after a crash: an equal entry is
+    /// left alone; a different one replaces it and everything behind it, for the log is right and the view is not. A queue
+    /// without messages starts at any offset.
+    /// - Throws: when a full tail cannot be written. Then nothing has changed: call again with the same entry.
+    /// - Precondition: `offset` is not beyond ``maximumOffset``, unless the queue is empty.
+    @inlinable
+    public func append(_ entry: ConsumeQueueEntry, at offset: QueueOffset) throws(DiskError) {
+        if offset != maximumOffset, try !prepareAppend(entry, outOfTurn: offset) { return }
+        try appendNext(entry)
+    }
+
+    @usableFromInline
+    func appendNext(_ entry: ConsumeQueueEntry) throws(DiskError) {
+        let count = Int(maximumOffset.rawValue - tailStart)
+        if count == tailCapacity { return try appendAfterMakingRoom(entry) }
+        guard let tail else { preconditionFailure("room in a tail that does not exist") }
+        entry.store(to: tail + count * ConsumeQueueEntry.encodedSize)
+        maximumOffset.rawValue += 1
+    }
+
+    private func appendAfterMakingRoom(_ entry: ConsumeQueueEntry) throws(DiskError) {
+        if tailCapacity < configuration.tailEntriesMaximum {
+            resizeTail(to: min(max(tailCapacity * 2, 8), configuration.tailEntriesMaximum))
+        } else {
+            try writeUnwritten()
+            // The latter half stays: consumers that keep up read the newest entries, and read them from memory.
+            keepTail(entries: configuration.tailEntriesMaximum / 2)
+        }
+        try appendNext(entry)
+    }
+
+    /// - Returns: true when the entry is to be appended, now at the maximum.
+    @usableFromInline
+    func prepareAppend(_ entry: ConsumeQueueEntry, outOfTurn offset: QueueOffset) throws(DiskError) -> Bool {
+        if isEmpty {
+            try restart(at: offset)
+            return true
+        }
+        invariant(
+            offset < maximumOffset, "\(directory) got offset \(offset) when its maximum offset was \(maximumOffset)")
+        guard offset >= minimumOffset, try self.entry(at: offset) != entry else { return false }
+        try truncate(to: offset)
+        return true
+    }
+
+    /// Makes an empty queue continue at another offset.
+    private func restart(at offset: QueueOffset) throws(DiskError) {
+        try removeFiles(fileNumbers)
+        reset(to: offset)
+    }
+
+    private func reset(to offset: QueueOffset) {
+        minimumOffset = offset
+        maximumOffset = offset
+        writtenOffset = offset
+        tailStart = offset.rawValue
+    }
+
+    // MARK: - Write
+
+    /// Writes what is in memory only, and gives back memory of the tail beyond a few entries. On return everything is in
+    /// the page cache.
+    public func writeTail() throws(DiskError) {
+        try writeUnwritten()
+        let kept = 16
+        guard tailCapacity > kept else { return }
+        keepTail(entries: kept)
+        resizeTail(to: kept)
+    }
+
+    private func writeUnwritten() throws(DiskError) {
+        while writtenOffset < maximumOffset, let tail {
+            let start = writtenOffset.rawValue
+            let number = start / Int64(configuration.entriesPerFile)
+            let fileStart = number * Int64(configuration.entriesPerFile)
+            let end = min(maximumOffset.rawValue, fileStart + Int64(configuration.entriesPerFile))
+            let file = try fileForWriting(number, from: Int(start - fileStart))
+            let bytes = UnsafeRawBufferPointer(
+                start: tail + Int(start - tailStart) * ConsumeQueueEntry.encodedSize,
+                count: Int(end - start) * ConsumeQueueEntry.encodedSize)
+            try file.write(bytes.bytes, at: Int(start - fileStart) * ConsumeQueueEntry.encodedSize)
+            writtenOffset = QueueOffset(end)
+        }
+    }
+
+    /// - Parameter position: the entry within the file that is going to be written.
+    private func fileForWriting(_ number: Int64, from position: Int) throws(DiskError) -> any DiskFile {
+        if fileNumbers.contains(number) { return try openFile(number) }
+        let isFirst = fileNumbers.isEmpty
+        invariant(
+            isFirst || number == fileNumbers.upperBound, "file \(number) of \(directory) does not follow the last")
+        if isFirst { try disk.makeDirectory(directory) }
+        let file = try disk.open(path(of: number), .createIfMissing)
+        try file.truncate(to: configuration.fileSize)
+        // Entries of a file are contiguous from its start, so that the last can be found by bisection.
+        if isFirst { try writeFill(to: file, count: position) }
+        files.insert(file, owner: owner, number: number)
+        fileNumbers = (isFirst ? number : fileNumbers.lowerBound)..<number + 1
+        return file
+    }
+
+    private func writeFill(to file: any DiskFile, count: Int) throws(DiskError) {
+        let buffer = files.readBuffer
+        guard count > 0, let memory = buffer.baseAddress else { return }
+        let perWrite = min(count, buffer.count / ConsumeQueueEntry.encodedSize)
+        for index in 0..<perWrite {
+            ConsumeQueueEntry.fill.store(to: memory + index * ConsumeQueueEntry.encodedSize)
+        }
+        var position = 0
+        while position < count {
+            let size = min(perWrite, count - position) * ConsumeQueueEntry.encodedSize
+            try file.write(
+                UnsafeRawBufferPointer(start: memory, count: size).bytes, at: position * ConsumeQueueEntry.encodedSize)
+            position += perWrite
+        }
+    }
+
+    // MARK: - Read
+
+    /// What ``read(from:maximumCount:into:)`` found.
+    public struct ReadResult: Equatable, Sendable {
+        /// Entries filled in.
+        public var count: Int
+        /// True when the read had to wait for the medium.
+        public var isCold: Bool
+    }
+
+    /// Fills `entries` with those from `offset` on, as many as there are up to `maximumCount`. Allocates nothing.
+    ///
+    /// - Returns: a count of 0 when `offset` is outside minimum and maximum. An entry that ``ConsumeQueueEntry/isBlank``
+    ///   was lost on disk.
+    public func read(
+        from offset: QueueOffset, maximumCount: Int, into entries: UnsafeMutableBufferPointer<ConsumeQueueEntry>
+    ) throws(DiskError) -> ReadResult {
+        var result = ReadResult(count: 0, isCold: false)
+        guard offset >= minimumOffset, offset < maximumOffset else { return result }
+        let wanted = min(min(maximumCount, entries.count), maximumOffset.messages(since: offset))
+        while result.count < wanted {
+            let position = offset.rawValue + Int64(result.count)
+            let rest = UnsafeMutableBufferPointer(rebasing: entries[result.count..<wanted])
+            if position >= tailStart {
+                copyFromTail(position, into: rest)
+                result.count = wanted
+            } else {
+                let (count, isCold) = try readFromFile(position, into: rest)
+                result.count += count
+                result.isCold = result.isCold || isCold
+            }
+        }
+        return result
+    }
+
+    /// The entry at `offset`; nil outside minimum and maximum.
+    public func entry(at offset: QueueOffset) throws(DiskError) -> ConsumeQueueEntry? {
+        guard offset >= minimumOffset, offset < maximumOffset else { return nil }
+        return try anyEntry(offset.rawValue)
+    }
+
+    /// The entry before the maximum; nil when the queue is empty.
+    public var lastEntry: ConsumeQueueEntry? {
+        get throws(DiskError) { try isEmpty ? nil : anyEntry(maximumOffset.rawValue - 1) }
+    }
+
+    private func anyEntry(_ offset: Int64) throws(DiskError) -> ConsumeQueueEntry {
+        if offset >= tailStart, let tail {
+            let bytes = UnsafeRawBufferPointer(start: tail, count: Int(maximumOffset.rawValue - tailStart) * 20)
+            return ConsumeQueueEntry(bytes.bytes, at: Int(offset - tailStart) * ConsumeQueueEntry.encodedSize)
+        }
+        return try entryInFile(offset)
+    }
+
+    private func copyFromTail(_ offset: Int64, into entries: UnsafeMutableBufferPointer<ConsumeQueueEntry>) {
+        guard let tail else { preconditionFailure("entries in a tail that does not exist") }
+        let count = Int(maximumOffset.rawValue - tailStart)
+        let span = UnsafeRawBufferPointer(start: tail, count: count * ConsumeQueueEntry.encodedSize).bytes
+        let first = Int(offset - tailStart)
+        for index in 0..<entries.count {
+            entries[index] = ConsumeQueueEntry(span, at: (first + index) * ConsumeQueueEntry.encodedSize)
+        }
+    }
+
+    /// Reads up to the end of one file, the start of the tail, or what the read buffer holds.
+    private func readFromFile(
+        _ offset: Int64, into entries: UnsafeMutableBufferPointer<ConsumeQueueEntry>
+    ) throws(DiskError) -> (count: Int, isCold: Bool) {
+        let number = offset / Int64(configuration.entriesPerFile)
+        let position = Int(offset - number * Int64(configuration.entriesPerFile))
+        let count = min(
+            min(entries.count, configuration.entriesPerFile - position),
+            min(Int(tailStart - offset), files.readBuffer.count / ConsumeQueueEntry.encodedSize))
+        let file = try openFile(number)
+        let buffer = UnsafeMutableRawBufferPointer(
+            rebasing: files.readBuffer[..<(count * ConsumeQueueEntry.encodedSize)])
+        let start = position * ConsumeQueueEntry.encodedSize
+        var isCold = false
+        var size = try file.readIfCached(into: buffer, at: start)
+        if size == nil {
+            isCold = true
+            size = try file.read(into: buffer, at: start)
+        }
+        // A file that lost its length in a crash reads as blank entries.
+        if let size, size < buffer.count {
+            UnsafeMutableRawBufferPointer(rebasing: buffer[size...]).initializeMemory(as: UInt8.self, repeating: 0)
+        }
+        let span = UnsafeRawBufferPointer(buffer).bytes
+        for index in 0..<count {
+            entries[index] = ConsumeQueueEntry(span, at: index * ConsumeQueueEntry.encodedSize)
+        }
+        return (count, isCold)
+    }
+
+    private func entryInFile(_ offset: Int64) throws(DiskError) -> ConsumeQueueEntry {
+        let number = offset / Int64(configuration.entriesPerFile)
+        let position = Int(offset - number * Int64(configuration.entriesPerFile)) * ConsumeQueueEntry.encodedSize
+        let buffer = UnsafeMutableRawBufferPointer(rebasing: files.readBuffer[..<ConsumeQueueEntry.encodedSize])
+        guard try openFile(number).read(into: buffer, at: position) == buffer.count else { return .blank }
+        return ConsumeQueueEntry(UnsafeRawBufferPointer(buffer).bytes, at: 0)
+    }
+
+    // MARK: - Search
+
+    /// The first offset whose message was stored at `timestamp` or later; the minimum when all were, the maximum when none.
+    /// - Parameter storeTime: when the message of an entry was stored; nil when its record is gone, which counts as earlier.
+    public func offset(
+        storedAtOrAfter timestamp: Timestamp, storeTime: (ConsumeQueueEntry) -> Timestamp?
+    ) throws(DiskError) -> QueueOffset {
+        let found = try partition(minimumOffset.rawValue..<maximumOffset.rawValue) { entry in
+            guard let time = storeTime(entry) else { return true }
+            return time < timestamp
+        }
+        return QueueOffset(found)
+    }
+
+    /// The first offset in `range` for which `isBefore` is false, when it is true up to there and false behind.
+    private func partition(
+        _ range: Range<Int64>, _ isBefore: (ConsumeQueueEntry) -> Bool
+    ) throws(DiskError) -> Int64 {
+        var (low, high) = (range.lowerBound, range.upperBound)
+        while low < high {
+            let middle = low + (high - low) / 2
+            if isBefore(try anyEntry(middle)) { low = middle + 1 } else { high = middle }
+        }
+        return low
+    }
+
+    // MARK: - Cut
+
+    /// Removes every entry whose record begins at or beyond `end`, in memory and in the files, and whatever a crash left
+    /// behind the last entry. Call it for every queue after an unclean stop, with the offset from which the log is replayed.
+    ///
+    /// Entries before `end` were durable when the checkpoint was written; pages behind them may have been lost one by one, so
+    /// that blank, torn and whole entries alternate there. Bisection ends at some boundary; a look back over more than
+    /// a page then shows whether it was the right one.
+    public func truncate(from end: PhysicalOffset) throws(DiskError) {
+        guard !fileNumbers.isEmpty || isDirty else { return }
+        let minimum = minimumOffset.rawValue
+        func isKept(_ entry: ConsumeQueueEntry) -> Bool { !entry.isBlank && entry.physicalOffset < end }
+        var kept = try partition(minimum..<maximumOffset.rawValue, isKept)
+        // 4096 / 20 entries lie in a page; a run of twice as many good ones cannot be made of torn ones.
+        var seen: Int64 = 0
+        var next = end
+        var offset = kept - 1
+        while offset >= minimum, seen < 410 {
+            let entry = try anyEntry(offset)
+            if isKept(entry), entry.physicalOffset < next {
+                seen += 1
+                next = entry.physicalOffset
+            } else {
+                kept = offset
+                seen = 0
+                next = end
+            }
+            offset -= 1
+        }
+        try truncate(to: QueueOffset(kept))
+    }
+
+    /// Removes the entries from `offset` on, in memory and on disk.
+    private func truncate(to offset: QueueOffset) throws(DiskError) {
+        let number = offset.rawValue / Int64(configuration.entriesPerFile)
+        let position = Int(offset.rawValue - number * Int64(configuration.entriesPerFile))
+        // A file without entries goes, unless it is the only one: its name keeps the offset.
+        let firstRemoved = max(position == 0 ? number : number + 1, fileNumbers.lowerBound + 1)
+        if firstRemoved < fileNumbers.upperBound { try removeFiles(firstRemoved..<fileNumbers.upperBound) }
+        if fileNumbers.contains(number) {
+            let file = try openFile(number)
+            // What lies behind the new end must read as blank later, whatever it was.
+            try file.truncate(to: position * ConsumeQueueEntry.encodedSize)
+            try file.truncate(to: configuration.fileSize)
+        }
+        maximumOffset = offset
+        writtenOffset = min(writtenOffset, offset)
+        tailStart = min(tailStart, offset.rawValue)
+        minimumOffset = min(minimumOffset, offset)
+    }
+
+    /// Raises the minimum to the first entry whose record the commit log still has, and removes files wholly below it. The
+    /// last file stays, so that the maximum survives a restart.
+    /// - Parameter logStart: the first byte of the commit log.
+    public func correctMinimum(logStart: PhysicalOffset) throws(DiskError) {
+        guard !isEmpty, try anyEntry(minimumOffset.rawValue).physicalOffset < logStart else { return }
+        minimumOffset = QueueOffset(
+            try partition(minimumOffset.rawValue..<maximumOffset.rawValue) { $0.physicalOffset < logStart })
+        let number = minimumOffset.rawValue / Int64(configuration.entriesPerFile)
+        let firstKept = min(number, fileNumbers.upperBound - 1)
+        if firstKept > fileNumbers.lowerBound { try removeFiles(fileNumbers.lowerBound..<firstKept) }
+    }
+
+    /// Removes the files and their folder. The queue is then as new, and starts at 0 or wherever the first entry says.
+    public func destroy() throws(DiskError) {
+        try removeFiles(fileNumbers)
+        reset(to: .zero)
+        resizeTail(to: 0)
+        if disk.exists(directory) { try disk.remove(directory) }
+    }
+
+    // MARK: - Tail memory
+
+    /// Forgets all entries in memory but the last ones; all are written.
+    private func keepTail(entries kept: Int) {
+        let count = Int(maximumOffset.rawValue - tailStart)
+        guard let tail, count > kept else { return }
+        invariant(!isDirty, "\(directory) forgets entries that are not written")
+        let dropped = count - kept
+        // SAFETY: both ranges lie within the `count` entries of the tail; copyMemory allows them to overlap.
+        tail.copyMemory(
+            from: tail + dropped * ConsumeQueueEntry.encodedSize, byteCount: kept * ConsumeQueueEntry.encodedSize)
+        tailStart += Int64(dropped)
+    }
+
+    /// - Parameter capacity: room in entries, at least as many as there are.
+    private func resizeTail(to capacity: Int) {
+        let count = Int(maximumOffset.rawValue - tailStart)
+        precondition(count <= capacity)
+        var resized: UnsafeMutableRawPointer?
+        if capacity > 0 {
+            // SAFETY: owned by this queue; freed at the next resize or in deinit.
+            let memory = UnsafeMutableRawPointer.allocate(
+                byteCount: capacity * ConsumeQueueEntry.encodedSize, alignment: 8)
+            if let tail { memory.copyMemory(from: tail, byteCount: count * ConsumeQueueEntry.encodedSize) }
+            resized = memory
+        }
+        tail?.deallocate()
+        tail = resized
+        tailCapacity = capacity
+    }
+
+    // MARK: - Files
+
+    private func openFile(_ number: Int64) throws(DiskError) -> any DiskFile {
+        if let file = files.find(owner: owner, number: number) { return file }
+        let file = try disk.open(path(of: number), .existing)
+        files.insert(file, owner: owner, number: number)
+        return file
+    }
+
+    private func removeFiles(_ numbers: Range<Int64>) throws(DiskError) {
+        // From the front when the front goes, else from the back: a failure in between leaves a row without a gap.
+        let fromFront = numbers.lowerBound == fileNumbers.lowerBound
+        while !numbers.isEmpty, fileNumbers.overlaps(numbers) {
+            let number = fromFront ? fileNumbers.lowerBound : fileNumbers.upperBound - 1
+            files.remove(owner: owner, number: number)
+            try disk.remove(path(of: number))
+            if fromFront {
+                fileNumbers = number + 1..<fileNumbers.upperBound
+            } else {
+                fileNumbers = fileNumbers.lowerBound..<number
+            }
+        }
+    }
+
+    private func closeFiles() {
+        for number in fileNumbers { files.remove(owner: owner, number: number) }
+    }
+
+    private func path(of number: Int64) -> String { "\(directory)/\(name(of: number))" }
+
+    /// The position of the file's first byte in 20 digits.
+    private func name(of number: Int64) -> String {
+        let digits = String(number * Int64(configuration.fileSize))
+        return String(repeating: "0", count: max(0, 20 - digits.utf8.count)) + digits
+    }
+}

@@ -1,0 +1,51 @@
+import Base
+import Bytes
+
+/// Where one message of a queue lies in the commit log. On disk it has 20 bytes, big-endian, RocketMQ's to the byte
+/// (reference §2.1):
+///
+///     offset  size  field
+///          0     8  physical offset of the record
+///          8     4  size of the record in bytes; 0 in the part of a file that was never written
+///         12     8  Java hash of the tag; in SCHEDULE_TOPIC_XXXX the time of delivery
+public struct ConsumeQueueEntry: Equatable, Sendable {
+    public var physicalOffset: PhysicalOffset
+    public var size: Int32
+    public var tagsCode: Int64
+
+    /// Bytes of an entry on disk.
+    public static let encodedSize = 20
+
+    @inlinable
+    public init(physicalOffset: PhysicalOffset, size: Int32, tagsCode: Int64) {
+        self.physicalOffset = physicalOffset
+        self.size = size
+        self.tagsCode = tagsCode
+    }
+
+    /// Stands for the offsets before the first message of a queue whose first message does not begin a file; RocketMQ
+    /// fills them with this value (`fillPreBlank`).
+    public static let fill = ConsumeQueueEntry(physicalOffset: .zero, size: .max, tagsCode: 0)
+
+    /// What a place that was never written reads as.
+    public static let blank = ConsumeQueueEntry(physicalOffset: .zero, size: 0, tagsCode: 0)
+
+    /// True for a place that was never written, or whose write was lost.
+    @inlinable public var isBlank: Bool { size <= 0 }
+
+    /// Reads the 20 bytes at `position`, which must lie in the span.
+    @inlinable
+    init(_ span: RawSpan, at position: Int) {
+        physicalOffset = PhysicalOffset(span.bigEndian(at: position))
+        size = span.bigEndian(at: position + 8)
+        tagsCode = span.bigEndian(at: position + 12)
+    }
+
+    /// Writes the 20 bytes to `memory`, which needs no alignment.
+    @inlinable
+    func store(to memory: UnsafeMutableRawPointer) {
+        memory.storeBytes(of: physicalOffset.rawValue.bigEndian, as: Int64.self)
+        memory.storeBytes(of: size.bigEndian, toByteOffset: 8, as: Int32.self)
+        memory.storeBytes(of: tagsCode.bigEndian, toByteOffset: 12, as: Int64.self)
+    }
+}
