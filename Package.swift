@@ -119,3 +119,4 @@ let package = Package(
                     swiftSettings: settings)
             ] : [])
 )
+// revision 2

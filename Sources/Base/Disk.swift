@@ -19,7 +19,12 @@ public protocol Disk: AnyObject {
     func rename(_ source: String, to destination: String) throws(DiskError)
     /// Makes created, renamed and removed names in the folder durable. Blocks.
     func synchronizeDirectory(_ path: String) throws(DiskError)
-    /// Makes everything written so far to any file below `path` durable, on a worker thread.
+    /// Opens the file, makes it when missing, and locks it against other processes until it is closed.
+    /// - Throws: ``DiskError/Kind/locked`` when another process holds it.
+    func lock(_ path: String) throws(DiskError) -> any DiskFile
+    /// Makes everything written so far to any file below `path` durable. Blocks.
+    func synchronizeAll(_ path: String) throws(DiskError)
+    /// ``synchronizeAll(_:)`` on a worker thread.
     func synchronizeAllInBackground(_ path: String, _ completion: @escaping (DiskError?) -> Void)
     /// Room on the file system that holds `path`.
     func space(at path: String) throws(DiskError) -> DiskSpace
@@ -93,6 +98,8 @@ public struct DiskError: Error, Equatable, Sendable, CustomStringConvertible {
         /// EIO and its like: what the file holds is no longer known.
         case inputOutput
         case permission
+        /// Another process has the file.
+        case locked
         /// EMFILE or ENFILE.
         case tooManyOpenFiles
         case other

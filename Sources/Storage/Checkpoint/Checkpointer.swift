@@ -1,0 +1,194 @@
+import Base
+import Bytes
+
+/// Makes the views durable from time to time, so that a start replays little.
+///
+/// One round goes through these stages, a bounded piece of work per ``step(_:)``; appends go on meanwhile and only make some
+/// entries durable early:
+///
+/// 1. note how far the views have come (`D`); write the tails of the consume queues, then the message index, then a snapshot
+///    of the state if it has changed;
+/// 2. synchronise the file system on a worker thread: the log before `D` and all these files are on the medium then;
+/// 3. write the slot that says so, and synchronise it.
+///
+/// - Invariant: a slot on the medium never claims what is not on the medium before it.
+final class Checkpointer {
+    /// Consume queues whose tails one step writes: about a millisecond's worth.
+    static let queuesPerStep = 256
+    /// Bytes of the message index that one step writes.
+    static let indexBytesPerStep = 1024 * 1024
+    /// A snapshot of up to this many bytes is made at every round; a larger one only when the log has grown by
+    /// ``snapshotLogBytes`` since the last, for the work of making it is paid on the broker's thread.
+    static let smallSnapshotSize = 256 * 1024
+    static let snapshotLogBytes = 64 * 1024 * 1024
+
+    private enum Stage: Equatable {
+        case idle
+        case writingQueues
+        case writingIndex
+        case writingSnapshot
+        case synchronizing
+    }
+
+    private let file: any DiskFile
+    private let snapshotFolder: String
+    private var stage = Stage.idle
+    private var last: Checkpoint
+    private var next: Checkpoint
+    private var lastRound: MonotonicTime?
+    private var hasStateChanged: Bool
+    private var lastSnapshotSize = 0
+    private var failure: DiskError?
+
+    init(recovered: RecoveredStore) {
+        file = recovered.checkpointFile
+        snapshotFolder = recovered.configuration.root + "/snapshots"
+        last = recovered.checkpoint ?? Checkpoint()
+        next = last
+        hasStateChanged = true
+    }
+
+    /// A state record was appended: the next round makes a snapshot.
+    func stateChanged() { hasStateChanged = true }
+
+    /// Does the next piece of the round under way, or begins one when it is time and something is new.
+    func step(_ store: MessageStore) throws(StorageError) {
+        if let failure { throw .stopped(failure) }
+        switch stage {
+        case .idle: try beginIfDue(store)
+        case .writingQueues:
+            if try !store.writeQueueTails(atMost: Self.queuesPerStep) { stage = .writingIndex }
+        case .writingIndex:
+            if try !store.writeIndex(maximumBytes: Self.indexBytesPerStep) { stage = .writingSnapshot }
+        case .writingSnapshot:
+            try writeSnapshotIfDue(store)
+            synchronize(store)
+        case .synchronizing: break
+        }
+    }
+
+    private func beginIfDue(_ store: MessageStore) throws(StorageError) {
+        let now = store.clock.monotonic
+        if let lastRound {
+            guard now.milliseconds(since: lastRound) >= store.configuration.checkpointIntervalMilliseconds else { return }
+        }
+        lastRound = now
+        guard store.dispatched > last.viewsOffset || hasStateChanged || last.sequence == 0 else { return }
+        begin(store)
+    }
+
+    private func begin(_ store: MessageStore) {
+        next = last
+        next.sequence += 1
+        next.viewsOffset = store.dispatched
+        next.storeTimestamp = store.clock.timestamp
+        next.isCleanStop = false
+        stage = .writingQueues
+    }
+
+    /// - Precondition: everything appended is written, so that the snapshot holds nothing that a crash would take back.
+    private func writeSnapshotIfDue(_ store: MessageStore) throws(StorageError) {
+        try store.endTurn()
+        let end = store.commitLog.end
+        guard hasStateChanged else {
+            // No state record was appended since: the old snapshot says the same for this offset.
+            next.stateOffset = end
+            return
+        }
+        let grown = end.bytes(since: last.stateOffset)
+        guard lastSnapshotSize <= Self.smallSnapshotSize || grown >= Self.snapshotLogBytes else { return }
+        try writeSnapshot(store, at: end)
+    }
+
+    private func writeSnapshot(_ store: MessageStore, at offset: PhysicalOffset) throws(StorageError) {
+        let snapshot = SnapshotFile.encode(store.stateView, at: offset)
+        let path = self.path(of: offset)
+        do {
+            let file = try store.disk.open(path + ".new", .createIfMissing)
+            try file.truncate(to: 0)
+            try file.write(snapshot.bytes, at: 0)
+            file.close()
+            try store.disk.rename(path + ".new", to: path)
+        } catch {
+            throw StorageError(error)
+        }
+        lastSnapshotSize = snapshot.count
+        hasStateChanged = false
+        next.stateOffset = offset
+        next.snapshotOffset = offset
+    }
+
+    private func synchronize(_ store: MessageStore) {
+        stage = .synchronizing
+        next.flushedOffset = store.commitLog.written
+        store.disk.synchronizeAllInBackground(store.configuration.root) { [weak self, weak store] error in
+            guard let self, let store else { return }
+            if let error { return self.fail(error) }
+            self.writeSlot(store)
+        }
+    }
+
+    private func writeSlot(_ store: MessageStore) {
+        next.flushedOffset = max(next.flushedOffset, store.commitLog.flushed)
+        do {
+            try CheckpointFile.write(next, to: file)
+        } catch {
+            return fail(error)
+        }
+        file.synchronizeInBackground { [weak self, weak store] error in
+            guard let self, let store else { return }
+            if let error { return self.fail(error) }
+            self.finishRound(store)
+        }
+    }
+
+    private func finishRound(_ store: MessageStore) {
+        last = next
+        stage = .idle
+        store.metrics.checkpoints += 1
+        removeOldSnapshots(store)
+    }
+
+    private func removeOldSnapshots(_ store: MessageStore) {
+        guard let kept = last.snapshotOffset else { return }
+        for entry in (try? store.disk.list(snapshotFolder)) ?? [] {
+            guard let offset = Segment.start(ofName: entry.name), offset < kept else { continue }
+            // One that cannot be removed now is removed after the next round.
+            try? store.disk.remove(path(of: offset))
+        }
+    }
+
+    private func fail(_ error: DiskError) {
+        stage = .idle
+        // Out of room is no damage: the next round tries again. Anything else may have lost what was written.
+        if error.kind != .full { failure = error }
+    }
+
+    private func path(of offset: PhysicalOffset) -> String { snapshotFolder + "/" + Segment.name(start: offset) }
+
+    /// The last round of a clean stop, on this thread.
+    /// - Precondition: the log is flushed and the consume queues' tails are written.
+    func finish(_ store: MessageStore) throws(StorageError) {
+        while try store.writeIndex(maximumBytes: .max) {}
+        begin(store)
+        // The round that may be under way has the sequence number of this one: its slot must be the other one.
+        next.sequence += 1
+        if hasStateChanged { try writeSnapshot(store, at: store.commitLog.end) } else { next.stateOffset = next.viewsOffset }
+        next.flushedOffset = store.commitLog.flushed
+        do {
+            try synchronizeAll(store)
+            next.isCleanStop = true
+            try CheckpointFile.write(next, to: file)
+            try file.synchronize()
+            last = next
+            let abort = store.configuration.root + "/" + StoreOpening.abortName
+            if store.disk.exists(abort) { try store.disk.remove(abort) }
+        } catch {
+            throw StorageError(error)
+        }
+    }
+
+    private func synchronizeAll(_ store: MessageStore) throws(DiskError) {
+        try store.disk.synchronizeAll(store.configuration.root)
+    }
+}

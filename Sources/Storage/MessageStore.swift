@@ -1,0 +1,431 @@
+import Base
+import Bytes
+import Model
+import Telemetry
+
+/// The store of one broker: the commit log, and the views that are folded from it (consume queues, message index, state).
+///
+/// Owned by the broker's thread. The life of a message here: ``append(_:to:)`` lays it out in memory; ``endTurn()`` hands
+/// everything new to the kernel and then shows it to the views, so that nobody sees a message that a dead process would
+/// forget; ``flushed`` follows when the medium has it. Recovery folds the same log into the same views (`Recovery/`).
+///
+/// Start reading at ``append(_:to:)``, then ``endTurn()``, then ``fetch(_:from:maximumCount:into:matches:)``.
+public final class MessageStore {
+    public let configuration: StoreConfiguration
+    let disk: any Disk
+    let clock: any Clock
+    let log: Log
+    let files: OpenFileCache
+    public let commitLog: CommitLog
+    let index: MessageIndex?
+    let stateView: any StateView
+
+    private var topics = ByteKeyTable<StoredTopic>()
+    /// Queues with entries that are in no file yet.
+    private var dirtyQueues: [StoredQueue] = []
+    /// Everything before is in the views.
+    private(set) var dispatched: PhysicalOffset
+    /// Consume queue entries of records from here on are not trusted when a queue is loaded: they were written before a
+    /// crash, and recovery has rebuilt those that count.
+    private let trustedViewsOffset: PhysicalOffset?
+    private let checkpointer: Checkpointer
+    private let retention: Retention
+    /// Whether the store was made by RocketMQ and its settings files have not been taken over yet.
+    public internal(set) var isForeign: Bool
+    private let entryBuffer: UnsafeMutableBufferPointer<ConsumeQueueEntry>
+    private let scratch = ByteBuffer(capacity: 1024)
+    /// Held for its lock.
+    private let lockFile: any DiskFile
+    public internal(set) var metrics = StorageMetrics()
+
+    /// Called when ``flushed`` has moved or the store has stopped; answer what waits for it.
+    public var flushFinished: () -> Void {
+        get { commitLog.flushFinished }
+        set { commitLog.flushFinished = newValue }
+    }
+
+    init(recovered: RecoveredStore, log: Log, clock: any Clock) {
+        configuration = recovered.configuration
+        disk = recovered.disk
+        self.clock = clock
+        self.log = log
+        files = recovered.files
+        commitLog = recovered.commitLog
+        index = recovered.index
+        stateView = recovered.stateView
+        topics = recovered.topics
+        dirtyQueues = topics.values.flatMap { $0.queues.compactMap { $0 } }.filter { $0.isListedAsDirty }
+        dispatched = recovered.commitLog.end
+        trustedViewsOffset = recovered.trustedViewsOffset
+        isForeign = recovered.isForeign
+        lockFile = recovered.lockFile
+        checkpointer = Checkpointer(recovered: recovered)
+        retention = Retention(configuration: recovered.configuration.retention, clock: clock)
+        entryBuffer = .allocate(capacity: FetchLimits.scanMaximum)
+        entryBuffer.initialize(
+            repeating: ConsumeQueueEntry(physicalOffset: .zero, size: 0, tagsCode: 0))
+    }
+
+    deinit { entryBuffer.deallocate() }
+
+    public var flushed: PhysicalOffset { commitLog.flushed }
+    public var written: PhysicalOffset { commitLog.written }
+    /// Why the store takes no appends, or nil.
+    public var failure: DiskError? { commitLog.failure }
+
+    // MARK: - Queues
+
+    /// The queue, made when it has never been touched. Loads what its folder holds.
+    public func queue(topic: String, _ queueID: QueueID) throws(StorageError) -> StoredQueue {
+        let stored: StoredTopic
+        if let known = topics[topic] {
+            stored = known
+        } else {
+            stored = StoredTopic(name: topic)
+            topics[topic] = stored
+        }
+        return try queue(of: stored, queueID)
+    }
+
+    private func queue(of topic: StoredTopic, _ queueID: QueueID) throws(StorageError) -> StoredQueue {
+        let number = Int(queueID.rawValue)
+        precondition(number >= 0 && number < Limits.queuesPerTopicMaximum, "no queue has the number \(number)")
+        while topic.queues.count <= number { topic.queues.append(nil) }
+        if let queue = topic.queues[number] { return queue }
+        let queue = try StoredQueue.load(
+            topic: topic, queueID: queueID, configuration: configuration, disk: disk, files: files,
+            replayStart: trustedViewsOffset)
+        topic.queues[number] = queue
+        return queue
+    }
+
+    /// Forgets the topic's queues and removes their files. Its records stay in the log until their segments go.
+    public func removeQueues(ofTopic name: String) throws(StorageError) {
+        // What is on its way must arrive before the files go, or it would make them again.
+        try endTurn()
+        try withDisk { () throws(DiskError) in
+            for queue in topics[name]?.queues.compactMap({ $0 }) ?? [] {
+                try queue.consumeQueue.destroy()
+                queue.isListedAsDirty = false
+                dirtyQueues.removeAll { $0 === queue }
+            }
+            try removeFolders(ofTopic: name)
+        }
+        topics[name] = nil
+    }
+
+    /// Queues that were never touched since the start have files too.
+    private func removeFolders(ofTopic name: String) throws(DiskError) {
+        let folder = "\(configuration.root)/consumequeue/\(name)"
+        guard disk.exists(folder) else { return }
+        for queue in try disk.list(folder) {
+            for file in try disk.list("\(folder)/\(queue.name)") {
+                try disk.remove("\(folder)/\(queue.name)/\(file.name)")
+            }
+            try disk.remove("\(folder)/\(queue.name)")
+        }
+        try disk.remove(folder)
+    }
+
+    /// Runs `body` and turns what the disk refused into an error of the store.
+    @inline(__always)
+    private func withDisk<R>(_ body: () throws(DiskError) -> R) throws(StorageError) -> R {
+        do {
+            return try body()
+        } catch {
+            throw StorageError(error)
+        }
+    }
+
+    // MARK: - Append
+
+    /// Where an appended message is.
+    public struct Appended: Equatable, Sendable {
+        public var queueOffset: QueueOffset
+        public var physicalOffset: PhysicalOffset
+        /// The first offset of the log behind the record: the message is written, or flushed, when that watermark is here.
+        public var end: PhysicalOffset
+    }
+
+    /// Gives the message its offsets and lays it out at the end of the log.
+    ///
+    /// On return it is in memory only. It is in the page cache, and visible to consumers, after the next ``endTurn()``.
+    /// - Parameter draft: its queue id is taken from `queue`.
+    /// - Throws: ``StorageError``; nothing was appended.
+    @inline(__always)
+    public func append(_ draft: consuming MessageDraft, to queue: StoredQueue) throws(StorageError) -> Appended {
+        draft.queueID = queue.queueID
+        let queueOffset = queue.nextOffset
+        let offset = try commitLog.append(draft, queueOffset: queueOffset, storeTimestamp: clock.timestamp)
+        queue.nextOffset = queueOffset.advanced(by: 1)
+        return Appended(queueOffset: queueOffset, physicalOffset: offset, end: commitLog.end)
+    }
+
+    /// Appends a state record and gives it to the state view.
+    ///
+    /// - Throws: ``StorageError``; then nothing was appended and the view is as before.
+    public func appendState(_ record: RawSpan) throws(StorageError) {
+        let topic = Array(SystemTopics.state.utf8)
+        let draft = MessageDraft(topic: topic.span.bytes, body: record, properties: RawSpan())
+        _ = try commitLog.append(draft, queueOffset: .zero, storeTimestamp: clock.timestamp)
+        checkpointer.stateChanged()
+        do {
+            try stateView.apply(record)
+        } catch {
+            preconditionFailure("the state view does not take its own record: \(error.reason)")
+        }
+    }
+
+    // MARK: - The end of a turn
+
+    /// Hands everything that was appended to the kernel, and then shows it to the views.
+    /// - Throws: ``StorageError/stopped(_:)``: nothing that is only in memory must be acknowledged.
+    public func endTurn() throws(StorageError) {
+        try commitLog.writeOut()
+        try dispatch()
+    }
+
+    /// Makes everything written durable in the background, unless that is under way already.
+    public func flush() { commitLog.flushInBackground() }
+
+    /// Shows the views every written record that they have not seen.
+    private func dispatch() throws(StorageError) {
+        while dispatched < commitLog.written {
+            guard let (buffer, start) = commitLog.unread(from: dispatched) else {
+                preconditionFailure("a written record at \(dispatched) left memory before the views saw it")
+            }
+            let span = buffer.bytes.extracting(start..<buffer.count)
+            var position = 0
+            while position < span.byteCount {
+                let rest = span.extracting(position..<span.byteCount)
+                if rest.bigEndian(at: 4, as: UInt32.self) == MessageRecord.blankMagic {
+                    position += Int(rest.bigEndian(at: 0, as: Int32.self))
+                    break
+                }
+                guard let record = try? MessageRecord(rest) else {
+                    preconditionFailure("a record of the log's tail does not decode")
+                }
+                try dispatch(record, rest)
+                position += record.size
+            }
+            dispatched = dispatched.advanced(by: position)
+        }
+    }
+
+    private func dispatch(_ record: MessageRecord, _ span: RawSpan) throws(StorageError) {
+        let topicName = span.extracting(record.topic)
+        guard !topicName.equals("rmq_sys_APUS_STATE") else { return }
+        let queue: StoredQueue
+        if let topic = topics[topicName], Int(record.queueID.rawValue) < topic.queues.count,
+            let known = topic.queues[Int(record.queueID.rawValue)]
+        {
+            queue = known
+        } else {
+            queue = try self.queue(topic: topicName.string(), record.queueID)
+        }
+        if let tagsCode = try ViewFold.fold(record, span, into: queue, index: index) {
+            if !queue.isListedAsDirty, queue.consumeQueue.isDirty {
+                queue.isListedAsDirty = true
+                dirtyQueues.append(queue)
+            }
+            queue.observer?.messageVisible(in: queue, tagsCode: tagsCode)
+        }
+        metrics.messagesDispatched += 1
+    }
+
+    // MARK: - Fetch
+
+    /// Appends the records of messages from `offset` on to `buffer`, as many as the limits of one answer allow.
+    ///
+    /// - Parameter maximumCount: what the client asks; see ``FetchLimits`` for the other limits.
+    /// - Parameter matches: whether a message with this hash of its tag is wanted.
+    /// - Returns: what was found; with ``FetchStatus/cold`` nothing was appended, and the records must be brought from the
+    ///   medium first: ``prefetch(_:_:)``.
+    public func fetch(
+        _ queue: StoredQueue, from offset: QueueOffset, maximumCount: Int, into buffer: ByteBuffer,
+        matches: (Int64) -> Bool
+    ) throws(StorageError) -> FetchResult {
+        let minimum = try minimumOffset(of: queue)
+        let maximum = queue.maximumOffset
+        var result = FetchResult(nextOffset: offset, minimumOffset: minimum, maximumOffset: maximum)
+        if let status = FetchStatus.outside(offset, minimum: minimum, maximum: maximum) {
+            result.status = status
+            result.nextOffset = status.nextOffset(after: offset, minimum: minimum, maximum: maximum)
+            return result
+        }
+        let scanCount = min(FetchLimits.scanCount(maximumCount: maximumCount), entryBuffer.count)
+        let entries = UnsafeMutableBufferPointer(rebasing: entryBuffer[..<scanCount])
+        let count = try withDisk { () throws(DiskError) in
+            try queue.consumeQueue.read(from: offset, maximumCount: scanCount, into: entries).count
+        }
+        result.status = .noMatchedMessage
+        var scanned = 0
+        while scanned < count {
+            let entry = entries[scanned]
+            let size = Int(entry.size)
+            let isOld = isOld(entry.physicalOffset)
+            if FetchLimits.isFull(
+                result, adding: size, maximumCount: maximumCount, isOld: isOld, limits: configuration.fetchLimits)
+            {
+                break
+            }
+            guard matches(entry.tagsCode) else {
+                scanned += 1
+                continue
+            }
+            switch try commitLog.read(at: entry.physicalOffset, size: size, mayWait: false, into: buffer) {
+            case .done:
+                try checkServed(entry, in: buffer, queue)
+                result.messageCount += 1
+                result.byteCount += size
+                result.status = .found
+                scanned += 1
+            case .cold where result.messageCount > 0:
+                // What is there goes out now; the next pull finds the cold record first.
+                result.nextOffset = offset.advanced(by: scanned)
+                return result
+            case .cold:
+                result.status = .cold
+                result.coldOffset = entry.physicalOffset
+                return result
+            case .outside:
+                // The segment went while the entry was still there.
+                if result.messageCount == 0 { result.status = .messageWasRemoving }
+                scanned += 1
+            }
+        }
+        result.nextOffset = offset.advanced(by: scanned)
+        return result
+    }
+
+    /// Records that come from a file are checked before they leave: damaged bytes are never served.
+    private func checkServed(_ entry: ConsumeQueueEntry, in buffer: ByteBuffer, _ queue: StoredQueue) throws(StorageError) {
+        let size = Int(entry.size)
+        guard !commitLog.isInMemory(entry.physicalOffset, size: size) else { return }
+        let span = buffer.bytes.extracting(buffer.count - size..<buffer.count)
+        if let record = try? MessageRecord(span), record.size == size, RecordCheck.isIntact(record, in: span) { return }
+        buffer.truncate(to: buffer.count - size)
+        metrics.damagedRecords += 1
+        throw commitLog.corruption(at: entry.physicalOffset, reason: "the record does not match its checksum")
+    }
+
+    private func isOld(_ offset: PhysicalOffset) -> Bool {
+        commitLog.end.bytes(since: offset) > configuration.hotRangeBytes
+    }
+
+    /// Brings what a fetch found ``FetchStatus/cold`` into the page cache, and calls `completion` in a later turn.
+    public func prefetch(_ result: FetchResult, _ completion: @escaping () -> Void) {
+        metrics.coldReads += 1
+        commitLog.prefetchInBackground(result.coldOffset, size: FetchLimits.prefetchSize, completion)
+    }
+
+    /// The offset of the oldest message that is still there.
+    public func minimumOffset(of queue: StoredQueue) throws(StorageError) -> QueueOffset {
+        try withDisk { () throws(DiskError) in try queue.minimumOffset(logStart: commitLog.start) }
+    }
+
+    /// The first offset whose message was stored at `timestamp` or later: the minimum when all are later, the maximum when
+    /// none is.
+    public func offset(in queue: StoredQueue, storedAtOrAfter timestamp: Timestamp) throws(StorageError) -> QueueOffset {
+        _ = try minimumOffset(of: queue)
+        return try withDisk { () throws(DiskError) in
+            try queue.consumeQueue.offset(storedAtOrAfter: timestamp) { entry in
+                (try? self.record(at: entry.physicalOffset, size: Int(entry.size)))?.storeTimestamp
+            }
+        }
+    }
+
+    /// When the oldest message of the queue was stored; nil when it holds none.
+    public func earliestStoreTimestamp(of queue: StoredQueue) throws(StorageError) -> Timestamp? {
+        let minimum = try minimumOffset(of: queue)
+        return try storeTimestamp(in: queue, at: minimum)
+    }
+
+    /// When the message at `offset` of the queue was stored; nil when there is none.
+    public func storeTimestamp(in queue: StoredQueue, at offset: QueueOffset) throws(StorageError) -> Timestamp? {
+        _ = try minimumOffset(of: queue)
+        let entry = try withDisk { () throws(DiskError) in try queue.consumeQueue.entry(at: offset) }
+        guard let entry else { return nil }
+        return try record(at: entry.physicalOffset, size: Int(entry.size))?.storeTimestamp
+    }
+
+    private func record(at offset: PhysicalOffset, size: Int) throws(StorageError) -> MessageRecord? {
+        scratch.removeAll()
+        guard try commitLog.read(at: offset, size: size, mayWait: true, into: scratch) == .done else { return nil }
+        return try? MessageRecord(scratch.bytes)
+    }
+
+    /// Appends the record that begins at `offset` to `buffer`.
+    /// - Returns: false, with nothing appended, when no whole record begins there.
+    public func readRecord(at offset: PhysicalOffset, into buffer: ByteBuffer) throws(StorageError) -> Bool {
+        scratch.removeAll()
+        guard try commitLog.read(at: offset, size: 8, mayWait: true, into: scratch) == .done else { return false }
+        let size = Int(scratch.bytes.bigEndian(at: 0, as: Int32.self))
+        let magic = scratch.bytes.bigEndian(at: 4, as: UInt32.self)
+        guard magic == MessageRecord.magicV1 || magic == MessageRecord.magicV2, size >= MessageRecord.sizeMinimum,
+            size <= configuration.segmentSize
+        else { return false }
+        let begin = buffer.count
+        guard try commitLog.read(at: offset, size: size, mayWait: true, into: buffer) == .done else { return false }
+        let span = buffer.bytes.extracting(begin..<buffer.count)
+        guard let record = try? MessageRecord(span), record.physicalOffset == offset, RecordCheck.isIntact(record, in: span)
+        else {
+            buffer.truncate(to: begin)
+            return false
+        }
+        return true
+    }
+
+    /// Where the messages of a topic with this key are, the newest first.
+    /// - Parameter maximumCount: how many at the most.
+    public func query(
+        topic: RawSpan, key: RawSpan, from begin: Timestamp, to end: Timestamp, maximumCount: Int
+    ) throws(StorageError) -> [PhysicalOffset] {
+        guard let index else { return [] }
+        return try withDisk { () throws(DiskError) in
+            try index.query(topic: topic, key: key, from: begin, to: end, maximumCount: maximumCount)
+        }
+    }
+
+    // MARK: - Housekeeping
+
+    /// Does what is due: checkpoints, retention, asynchronous flush. Call it from a timer, a few times a second; each call
+    /// does a bounded piece of work.
+    public func keepHouse() throws(StorageError) {
+        if configuration.flushMode == .asynchronous { flush() }
+        try checkpointer.step(self)
+        try retention.step(self)
+    }
+
+    /// Writes the tails of up to `count` queues; false when none is left.
+    func writeQueueTails(atMost count: Int) throws(StorageError) -> Bool {
+        for _ in 0..<min(count, dirtyQueues.count) {
+            let queue = dirtyQueues.removeLast()
+            queue.isListedAsDirty = false
+            try withDisk { () throws(DiskError) in try queue.consumeQueue.writeTail() }
+        }
+        return !dirtyQueues.isEmpty
+    }
+
+    /// Writes a piece of the message index; false when nothing is left.
+    func writeIndex(maximumBytes: Int) throws(StorageError) -> Bool {
+        guard let index else { return false }
+        return try withDisk { () throws(DiskError) in try index.writeBack(maximumBytes: maximumBytes) }
+    }
+
+    func removeIndexFiles(below logStart: PhysicalOffset) throws(StorageError) {
+        try withDisk { () throws(DiskError) in try index?.removeFiles(below: logStart) }
+    }
+
+    /// False while the disk is too full, or after an I/O error.
+    public var isWritable: Bool { commitLog.failure == nil && !retention.refusesMessages }
+
+    /// Makes everything durable and marks the stop as clean. The store must not be used afterwards.
+    public func close() throws(StorageError) {
+        try endTurn()
+        try commitLog.flushNow()
+        while try writeQueueTails(atMost: 1024) {}
+        try checkpointer.finish(self)
+        lockFile.close()
+    }
+}

@@ -1,0 +1,292 @@
+import Base
+import Bytes
+import Model
+import Telemetry
+
+/// What a start found and rebuilt; ``MessageStore`` takes it over.
+struct RecoveredStore {
+    var configuration: StoreConfiguration
+    var disk: any Disk
+    var files: OpenFileCache
+    var commitLog: CommitLog
+    var index: MessageIndex?
+    var stateView: any StateView
+    var topics: ByteKeyTable<StoredTopic>
+    var trustedViewsOffset: PhysicalOffset?
+    var checkpoint: Checkpoint?
+    var checkpointFile: any DiskFile
+    var lockFile: any DiskFile
+    var isForeign: Bool
+}
+
+/// Opens a store: finds the segments, the checkpoint and the snapshot, replays the log from the checkpoint into the views,
+/// and decides what to do with the place where the log ends (``RecoveryDecision``).
+///
+/// A store that RocketMQ wrote opens in the same way; it has no slot of ours in its checkpoint file, so the replay begins
+/// where RocketMQ would begin: with the last three segments after a clean stop, else with the segment whose first record is
+/// not newer than the times in the file.
+final class StoreOpening {
+    /// There while a process uses the store: found at a start, it tells of a crash.
+    static let abortName = "abort"
+    /// Segments at the end of a store of RocketMQ that a start after a clean stop reads (`CommitLog.recoverNormally`).
+    static let foreignSegments = 3
+
+    private let configuration: StoreConfiguration
+    private let disk: any Disk
+    private let clock: any Clock
+    private let log: Log
+    private let stateView: any StateView
+    private let files: OpenFileCache
+    private var segments: [Segment] = []
+    private var topics = ByteKeyTable<StoredTopic>()
+    private var checkpoint: Checkpoint?
+    private var index: MessageIndex?
+    /// Where the replay into the consume queues and the index begins; nil after a clean stop of our own.
+    private var replayStart: PhysicalOffset?
+
+    init(
+        configuration: StoreConfiguration, disk: any Disk, clock: any Clock, stateView: any StateView, log: Log
+    ) {
+        self.configuration = configuration
+        self.disk = disk
+        self.clock = clock
+        self.stateView = stateView
+        self.log = log
+        files = OpenFileCache(capacity: configuration.openFilesMaximum)
+    }
+
+    /// Opens the store.
+    /// - Throws: ``StorageError/locked(path:)`` when another process has it, ``StorageError/corrupt(file:position:reason:)``
+    ///   when something that was on the medium is not whole: nothing was changed then.
+    func open() throws(StorageError) -> RecoveredStore {
+        do {
+            return try openFiles()
+        } catch let error as DiskError {
+            throw StorageError(error)
+        } catch let error as ViewError {
+            throw StorageError(error)
+        } catch let error as StorageError {
+            throw error
+        } catch {
+            preconditionFailure("opening a store throws \(error)")
+        }
+    }
+
+    private func openFiles() throws -> RecoveredStore {
+        for folder in [configuration.root, configuration.commitLogPath, configuration.root + "/snapshots"] {
+            try disk.makeDirectory(folder)
+        }
+        let lockFile = try disk.lock(configuration.root + "/lock")
+        let checkpointFile = try disk.open(configuration.root + "/" + CheckpointFile.name, .createIfMissing)
+        let checkpointBytes = try read(checkpointFile)
+        checkpoint = CheckpointFile.decode(checkpointBytes.bytes)
+        if try checkpointFile.size() < CheckpointFile.size { try checkpointFile.truncate(to: CheckpointFile.size) }
+        segments = try findSegments()
+        let abort = configuration.root + "/" + Self.abortName
+        let hasCrashed = disk.exists(abort)
+        let isForeign = checkpoint == nil && !segments.isEmpty
+        let scanStart = try scanStart(hasCrashed: hasCrashed, times: CheckpointFile.times(checkpointBytes.bytes))
+        try restoreSnapshot()
+        if configuration.isMessageIndexEnabled {
+            index = try MessageIndex(
+                directory: configuration.root + "/index", configuration: configuration.messageIndex, disk: disk,
+                replayingFrom: replayStart)
+        }
+        let end = try replay(from: scanStart)
+        _ = try disk.open(abort, .createIfMissing)
+        let flushed = min(checkpoint?.flushedOffset ?? .zero, end)
+        let commitLog = CommitLog(
+            directory: configuration.commitLogPath, configuration: configuration, segments: segments, end: end,
+            flushed: max(flushed, segments.first?.start ?? end), disk: disk, log: log)
+        return RecoveredStore(
+            configuration: configuration, disk: disk, files: files, commitLog: commitLog, index: index,
+            stateView: stateView, topics: topics, trustedViewsOffset: replayStart, checkpoint: checkpoint,
+            checkpointFile: checkpointFile, lockFile: lockFile, isForeign: isForeign)
+    }
+
+    private func read(_ file: any DiskFile) throws -> ByteBuffer {
+        let size = try file.size()
+        let buffer = ByteBuffer(capacity: size)
+        try buffer.appendUninitialized(size) { try file.read(into: $0, at: 0) }
+        return buffer
+    }
+
+    // MARK: - Segments
+
+    /// The segments in order. Their size is what their names say, so a store opens whatever size is configured now.
+    private func findSegments() throws -> [Segment] {
+        let starts = try disk.list(configuration.commitLogPath).compactMap { entry in
+            entry.isDirectory ? nil : Segment.start(ofName: entry.name)
+        }.sorted()
+        var found: [Segment] = []
+        for (number, start) in starts.enumerated() {
+            let path = configuration.commitLogPath + "/" + Segment.name(start: start)
+            let file = try disk.open(path, .existing)
+            let fileSize = try file.size()
+            let size = number + 1 < starts.count ? starts[number + 1].bytes(since: start) : max(fileSize, 1)
+            if number + 1 < starts.count, fileSize != size {
+                throw StorageError.corrupt(
+                    file: path, position: fileSize, reason: "the next segment begins at \(starts[number + 1])")
+            }
+            found.append(Segment(start: start, size: size, file: file, reservedSize: 0))
+        }
+        // A last file that a crash left shorter gets its full length when it is written to.
+        if let last = found.last, last.size < configuration.segmentSize {
+            try last.file.truncate(to: configuration.segmentSize)
+            found[found.count - 1] = Segment(
+                start: last.start, size: configuration.segmentSize, file: last.file, reservedSize: 0)
+        }
+        return found
+    }
+
+    // MARK: - Where the replay begins
+
+    private func scanStart(hasCrashed: Bool, times: CheckpointTimes?) throws -> PhysicalOffset {
+        let first = segments.first?.start ?? .zero
+        if let checkpoint {
+            let isClean = checkpoint.isCleanStop && !hasCrashed
+            replayStart = isClean ? nil : max(checkpoint.viewsOffset, first)
+            return max(min(checkpoint.viewsOffset, checkpoint.stateOffset), first)
+        }
+        guard !segments.isEmpty else { return first }
+        let start: PhysicalOffset
+        if hasCrashed {
+            start = try segmentNotNewer(than: times?.minimum ?? 0)
+        } else {
+            start = segments[max(0, segments.count - Self.foreignSegments)].start
+        }
+        replayStart = start
+        return start
+    }
+
+    /// The start of the last segment whose first record was stored at or before `time`; the first segment when there is none.
+    private func segmentNotNewer(than time: Int64) throws -> PhysicalOffset {
+        for segment in segments.reversed() {
+            var scanner = LogScanner(segments: [segment])
+            var firstTime: Int64?
+            if case .record(let size) = try scanner.find(at: segment.start, in: segment) {
+                let buffer = ByteBuffer(capacity: size)
+                try buffer.appendUninitialized(size) { try segment.file.read(into: $0, at: 0) }
+                firstTime = (try? MessageRecord(buffer.bytes))?.storeTimestamp.milliseconds
+            }
+            if let firstTime, firstTime <= time { return segment.start }
+        }
+        return segments[0].start
+    }
+
+    private func restoreSnapshot() throws {
+        guard let offset = checkpoint?.snapshotOffset else { return }
+        let path = configuration.root + "/snapshots/" + Segment.name(start: offset)
+        let file = try disk.open(path, .existing)
+        try SnapshotFile.restore(try read(file).bytes, path: path, at: offset, into: stateView)
+    }
+
+    // MARK: - Replay
+
+    /// Folds the log from `start` into the views and cuts a torn tail.
+    /// - Returns: where the log ends.
+    private func replay(from start: PhysicalOffset) throws -> PhysicalOffset {
+        guard !segments.isEmpty else { return start }
+        var scanner = LogScanner(segments: segments)
+        var count = 0
+        let (end, finding) = try scanner.scan(from: start) { (record, span) throws(StorageError) in
+            count += 1
+            try self.fold(record, span)
+        }
+        try finish(at: end, finding, &scanner)
+        if count > 0 { log.info("replayed the log", ["records": "\(count)", "from": "\(start)", "to": "\(end)"]) }
+        return end
+    }
+
+    private func fold(_ record: MessageRecord, _ span: RawSpan) throws(StorageError) {
+        if span.extracting(record.topic).equals("rmq_sys_APUS_STATE") {
+            guard record.physicalOffset >= checkpoint?.stateOffset ?? .zero else { return }
+            do {
+                try stateView.apply(span.extracting(record.body))
+            } catch {
+                throw corrupt(at: record.physicalOffset, "a state record is unreadable: \(error.reason)")
+            }
+            return
+        }
+        guard let replayStart, record.physicalOffset >= replayStart else { return }
+        let queue = try self.queue(span.extracting(record.topic), record.queueID, replayStart, record.physicalOffset)
+        if try ViewFold.fold(record, span, into: queue, index: index) != nil { queue.isListedAsDirty = true }
+    }
+
+    private func queue(
+        _ topicName: RawSpan, _ queueID: QueueID, _ replayStart: PhysicalOffset, _ offset: PhysicalOffset
+    ) throws(StorageError) -> StoredQueue {
+        let topic: StoredTopic
+        if let known = topics[topicName] {
+            topic = known
+        } else {
+            topic = StoredTopic(name: topicName.string())
+            topics[topic.name] = topic
+        }
+        let number = Int(queueID.rawValue)
+        guard number >= 0, number < Limits.queuesPerTopicMaximum else {
+            throw corrupt(at: offset, "no queue has the number \(number)")
+        }
+        while topic.queues.count <= number { topic.queues.append(nil) }
+        if let queue = topic.queues[number] { return queue }
+        let queue = try StoredQueue.load(
+            topic: topic, queueID: queueID, configuration: configuration, disk: disk, files: files,
+            replayStart: replayStart)
+        topic.queues[number] = queue
+        return queue
+    }
+
+    /// Acts on ``RecoveryDecision`` for the place where the scan ended.
+    private func finish(at end: PhysicalOffset, _ finding: LogScanner.Finding, _ scanner: inout LogScanner) throws {
+        let behind = segments.filter { $0.start > end }
+        let hasRecordsBehind = try behind.contains { segment in
+            if case .record = try scanner.find(at: segment.start, in: segment) { return true }
+            return false
+        }
+        let flushed = checkpoint?.flushedOffset ?? .zero
+        switch RecoveryDecision.decide(
+            finding: finding, isBeyondFlushed: end >= flushed, hasRecordsBehind: hasRecordsBehind)
+        {
+        case .corrupt(let reason): throw corrupt(at: end, reason)
+        case .endsHere: try cut(at: end)
+        case .cutHere:
+            log.warning("cut the log at a torn write", ["offset": "\(end)", "found": "\(finding)"])
+            try cut(at: end)
+        }
+    }
+
+    /// Makes everything behind `end` read as nothing: later segments go, and the rest of this one becomes zeros.
+    private func cut(at end: PhysicalOffset) throws {
+        while let last = segments.last, last.start >= end, segments.count > 1 || last.start > end {
+            last.file.close()
+            try disk.remove(last.file.path)
+            segments.removeLast()
+        }
+        guard let last = segments.last, last.end > end else { return }
+        try last.file.truncate(to: end.bytes(since: last.start))
+        try last.file.truncate(to: last.size)
+        try last.file.synchronize()
+        try disk.synchronizeDirectory(configuration.commitLogPath)
+    }
+
+    private func corrupt(at offset: PhysicalOffset, _ reason: String) -> StorageError {
+        let segment = segments.last { $0.start <= offset } ?? segments[0]
+        return .corrupt(file: segment.file.path, position: offset.bytes(since: segment.start), reason: reason)
+    }
+}
+
+extension MessageStore {
+    /// Opens the store in `configuration.root`, and makes it when there is none.
+    ///
+    /// On return the views are what the log says, and a torn tail is cut. Blocks; runs before the loop does.
+    /// - Parameter stateView: empty; filled from the snapshot and the log.
+    /// - Throws: ``StorageError/locked(path:)``, ``StorageError/corrupt(file:position:reason:)``,
+    ///   ``StorageError/disk(_:)``, ``StorageError/diskFull``.
+    public static func open(
+        _ configuration: StoreConfiguration, disk: any Disk, clock: any Clock, stateView: any StateView, log: Log
+    ) throws(StorageError) -> MessageStore {
+        let opening = StoreOpening(
+            configuration: configuration, disk: disk, clock: clock, stateView: stateView, log: log)
+        return MessageStore(recovered: try opening.open(), log: log, clock: clock)
+    }
+}

@@ -1,0 +1,71 @@
+import Base
+import Bytes
+import Model
+
+/// One message queue of the store: its consume queue, and the offset that the next message will get.
+public final class StoredQueue {
+    public let topic: StoredTopic
+    public let queueID: QueueID
+    let consumeQueue: ConsumeQueue
+    /// The offset of the next append. Ahead of ``maximumOffset`` by the messages that are appended but not yet visible.
+    public internal(set) var nextOffset: QueueOffset
+    /// Told about each message that becomes visible; nil while nobody waits, which is the common case.
+    public var observer: (any StoredQueueObserver)?
+    /// Whether the store has it on its list of queues with entries that are not in a file.
+    var isListedAsDirty = false
+
+    /// Where the log began when the minimum was last looked after.
+    private var knownLogStart: PhysicalOffset?
+
+    private init(topic: StoredTopic, queueID: QueueID, consumeQueue: ConsumeQueue) {
+        self.topic = topic
+        self.queueID = queueID
+        self.consumeQueue = consumeQueue
+        nextOffset = consumeQueue.maximumOffset
+    }
+
+    /// The queue with what its folder holds.
+    /// - Parameter replayStart: see ``ConsumeQueue/load(replayingFrom:)``.
+    static func load(
+        topic: StoredTopic, queueID: QueueID, configuration: StoreConfiguration, disk: any Disk, files: OpenFileCache,
+        replayStart: PhysicalOffset?
+    ) throws(StorageError) -> StoredQueue {
+        let consumeQueue = ConsumeQueue(
+            directory: "\(configuration.root)/consumequeue/\(topic.name)/\(queueID)",
+            configuration: configuration.consumeQueue, disk: disk, files: files)
+        do {
+            try consumeQueue.load(replayingFrom: replayStart)
+        } catch {
+            throw StorageError(error)
+        }
+        return StoredQueue(topic: topic, queueID: queueID, consumeQueue: consumeQueue)
+    }
+
+    /// The offset of the oldest message whose record the log still has.
+    func minimumOffset(logStart: PhysicalOffset) throws(DiskError) -> QueueOffset {
+        if knownLogStart != logStart {
+            try consumeQueue.correctMinimum(logStart: logStart)
+            knownLogStart = logStart
+        }
+        return consumeQueue.minimumOffset
+    }
+
+    /// The first offset that consumers cannot see yet.
+    @inline(__always)
+    public var maximumOffset: QueueOffset { consumeQueue.maximumOffset }
+}
+
+/// Hears of messages that become visible in a queue.
+public protocol StoredQueueObserver: AnyObject {
+    /// A message with this hash of its tag is visible now. Called before the end of the turn: answer waiters later, in
+    /// one go.
+    func messageVisible(in queue: StoredQueue, tagsCode: Int64)
+}
+
+/// The queues of one topic that have ever been touched.
+public final class StoredTopic {
+    public let name: String
+    var queues: [StoredQueue?] = []
+
+    init(name: String) { self.name = name }
+}
