@@ -1,0 +1,134 @@
+import Base
+import Bytes
+import Glibc
+
+/// After an unclean stop. The log is replayed from a checkpoint: all that was put before it was durable then, entries, slots
+/// and a header that counts them. What was written later may be there or not, page by page after a power loss. So entries
+/// from the replay's start on are not counted any more, and slots that lead to them are led back to older ones.
+extension IndexFile {
+    /// Stops counting entries of records at or beyond `end`, and whatever a crash left behind them. The file is repaired in
+    /// memory when it is written or read next.
+    func truncate(from end: PhysicalOffset) throws(DiskError) {
+        try writePending()
+        let kept = try countKept(end)
+        if kept < entriesEnd { try setEntriesEnd(kept) }
+        sweep = nil
+        needsRepair = true
+        free(image)
+        image = nil
+    }
+
+    /// One beyond the last entry whose record lies before `end`.
+    ///
+    /// Looks backwards for a run of good entries that is longer than a page: a torn page boundary can make one entry look
+    /// good by chance, but not so many in order.
+    private func countKept(_ end: PhysicalOffset) throws(DiskError) -> Int {
+        var kept = min(entriesEnd, layout.entryCount)
+        var next = end.rawValue - 1
+        var number = kept - 1
+        while number >= 1, kept - number <= 410 {
+            let entry = try entry(number)
+            if entry.isPlausible(as: number), entry.physicalOffset <= next {
+                next = entry.physicalOffset
+            } else {
+                kept = number
+                next = end.rawValue - 1
+            }
+            number -= 1
+        }
+        return max(kept, 1)
+    }
+
+    private func setEntriesEnd(_ end: Int) throws(DiskError) {
+        header.nextEntry = Int32(truncatingIfNeeded: end)
+        pendingStart = end
+        guard end > 1 else { return header = IndexHeader() }
+        let last = try entry(end - 1)
+        header.endOffset = last.physicalOffset
+        // The entry knows its second only; RocketMQ compares this with the begin of a query, so it must not be too small.
+        header.endTimestamp = min(
+            header.endTimestamp, header.beginTimestamp &+ Int64(last.seconds) * 1000 &+ 999)
+    }
+
+    /// Brings the slots into memory. Those that lead beyond the entries that count are led back.
+    func loadSlots() throws(DiskError) {
+        free(image)
+        image = nil
+        let memory = makeImage()
+        do throws(DiskError) {
+            // A short file, and one that is new, reads as unused slots.
+            _ = try open().read(
+                into: UnsafeMutableRawBufferPointer(
+                    start: memory + IndexLayout.headerSize, count: layout.slotsEnd - IndexLayout.headerSize),
+                at: IndexLayout.headerSize)
+            try repairSlots(memory)
+        } catch {
+            free(memory)
+            throw error
+        }
+        image = memory
+        needsRepair = false
+    }
+
+    private func repairSlots(_ memory: UnsafeMutableRawPointer) throws(DiskError) {
+        let end = Int32(truncatingIfNeeded: entriesEnd)
+        var beyond = 0
+        var highest = end
+        for slot in 0..<layout.slotCount {
+            let value = slotValue(memory, slot)
+            if value < 0 { return try rebuildSlots(memory) }
+            if value >= end { beyond += 1 }
+            highest = max(highest, value)
+        }
+        guard beyond > 0 || needsRepair else { return }
+        try leadBack(memory, &beyond, highest: Int(highest))
+        if beyond > 0 { return try rebuildSlots(memory) }
+        countSlotsInUse(memory)
+    }
+
+    /// A killed process leaves all entries that slots lead to in the file, beyond the count of the header. The first of them in
+    /// each slot knows the newest that counts: `previous`. One pass over them, in order, finds it for all slots.
+    ///
+    /// When pages were lost, some slot does not find its entry, or finds one that follows a lost one; then `beyond` stays above 0.
+    private func leadBack(_ memory: UnsafeMutableRawPointer, _ beyond: inout Int, highest: Int) throws(DiskError) {
+        let end = entriesEnd
+        var left = beyond
+        try forEachWrittenEntry(in: end..<min(highest + 1, layout.entryCount)) { number, entry in
+            guard entry.isPlausible(as: number) else { return left > 0 }
+            let slot = layout.slot(ofHash: entry.hash)
+            guard slotValue(memory, slot) >= end, Int(entry.previous) < end else { return true }
+            setSlot(memory, slot, entry.previous)
+            left -= 1
+            return left > 0
+        }
+        beyond = left
+    }
+
+    /// Makes the slots anew from the entries. About 10 ns an entry when they are cached.
+    private func rebuildSlots(_ memory: UnsafeMutableRawPointer) throws(DiskError) {
+        for slot in 0..<layout.slotCount where slotValue(memory, slot) != 0 { setSlot(memory, slot, 0) }
+        try forEachWrittenEntry(in: 1..<entriesEnd) { number, entry in
+            if entry.hash >= 0 {
+                setSlot(memory, layout.slot(ofHash: entry.hash), Int32(truncatingIfNeeded: number))
+            }
+            return true
+        }
+        countSlotsInUse(memory)
+    }
+
+    private func countSlotsInUse(_ memory: UnsafeMutableRawPointer) {
+        var count: Int32 = 0
+        for slot in 0..<layout.slotCount where slotValue(memory, slot) != 0 { count += 1 }
+        header.slotsInUse = count
+    }
+
+    private func slotValue(_ memory: UnsafeMutableRawPointer, _ slot: Int) -> Int32 {
+        Int32(bigEndian: memory.load(fromByteOffset: layout.position(ofSlot: slot), as: Int32.self))
+    }
+
+    private func setSlot(_ memory: UnsafeMutableRawPointer, _ slot: Int, _ value: Int32) {
+        let position = layout.position(ofSlot: slot)
+        memory.storeBytes(of: value.bigEndian, toByteOffset: position, as: Int32.self)
+        dirtyPages.insert(position / PageSet.pageSize)
+    }
+}
