@@ -410,7 +410,7 @@ public final class MessageStore {
     /// Writes a piece of the message index; false when nothing is left.
     func writeIndex(maximumBytes: Int) throws(StorageError) -> Bool {
         guard let index else { return false }
-        return try withDisk { () throws(DiskError) in try index.writeBack(maximumBytes: maximumBytes) }
+        return try withDisk { () throws(DiskError) in try !index.writeBack(maximumBytes: maximumBytes) }
     }
 
     func removeIndexFiles(below logStart: PhysicalOffset) throws(StorageError) {

@@ -88,9 +88,11 @@ final class StoreOpening {
         let scanStart = try scanStart(hasCrashed: hasCrashed, times: CheckpointFile.times(checkpointBytes.bytes))
         try restoreSnapshot()
         if configuration.isMessageIndexEnabled {
-            index = try MessageIndex(
+            let index = MessageIndex(
                 directory: configuration.root + "/index", configuration: configuration.messageIndex, disk: disk,
-                replayingFrom: replayStart)
+                files: files)
+            try index.load(replayingFrom: replayStart)
+            self.index = index
         }
         let end = try replay(from: scanStart)
         _ = try disk.open(abort, .createIfMissing)
