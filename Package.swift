@@ -119,4 +119,4 @@ let package = Package(
                     swiftSettings: settings)
             ] : [])
 )
-// revision 2
+// revision 3

@@ -299,7 +299,9 @@ public final class MessageStore {
     }
 
     /// Records that come from a file are checked before they leave: damaged bytes are never served.
-    private func checkServed(_ entry: ConsumeQueueEntry, in buffer: ByteBuffer, _ queue: StoredQueue) throws(StorageError) {
+    private func checkServed(_ entry: ConsumeQueueEntry, in buffer: ByteBuffer, _ queue: StoredQueue)
+        throws(StorageError)
+    {
         let size = Int(entry.size)
         guard !commitLog.isInMemory(entry.physicalOffset, size: size) else { return }
         let span = buffer.bytes.extracting(buffer.count - size..<buffer.count)
@@ -326,7 +328,8 @@ public final class MessageStore {
 
     /// The first offset whose message was stored at `timestamp` or later: the minimum when all are later, the maximum when
     /// none is.
-    public func offset(in queue: StoredQueue, storedAtOrAfter timestamp: Timestamp) throws(StorageError) -> QueueOffset {
+    public func offset(in queue: StoredQueue, storedAtOrAfter timestamp: Timestamp) throws(StorageError) -> QueueOffset
+    {
         _ = try minimumOffset(of: queue)
         return try withDisk { () throws(DiskError) in
             try queue.consumeQueue.offset(storedAtOrAfter: timestamp) { entry in
@@ -350,6 +353,7 @@ public final class MessageStore {
     }
 
     private func record(at offset: PhysicalOffset, size: Int) throws(StorageError) -> MessageRecord? {
+        let scratch = scratch
         scratch.removeAll()
         guard try commitLog.read(at: offset, size: size, mayWait: true, into: scratch) == .done else { return nil }
         return try? MessageRecord(scratch.bytes)
@@ -358,6 +362,7 @@ public final class MessageStore {
     /// Appends the record that begins at `offset` to `buffer`.
     /// - Returns: false, with nothing appended, when no whole record begins there.
     public func readRecord(at offset: PhysicalOffset, into buffer: ByteBuffer) throws(StorageError) -> Bool {
+        let scratch = scratch
         scratch.removeAll()
         guard try commitLog.read(at: offset, size: 8, mayWait: true, into: scratch) == .done else { return false }
         let size = Int(scratch.bytes.bigEndian(at: 0, as: Int32.self))
@@ -368,7 +373,8 @@ public final class MessageStore {
         let begin = buffer.count
         guard try commitLog.read(at: offset, size: size, mayWait: true, into: buffer) == .done else { return false }
         let span = buffer.bytes.extracting(begin..<buffer.count)
-        guard let record = try? MessageRecord(span), record.physicalOffset == offset, RecordCheck.isIntact(record, in: span)
+        guard let record = try? MessageRecord(span), record.physicalOffset == offset,
+            RecordCheck.isIntact(record, in: span)
         else {
             buffer.truncate(to: begin)
             return false
@@ -382,8 +388,10 @@ public final class MessageStore {
         topic: RawSpan, key: RawSpan, from begin: Timestamp, to end: Timestamp, maximumCount: Int
     ) throws(StorageError) -> [PhysicalOffset] {
         guard let index else { return [] }
-        return try withDisk { () throws(DiskError) in
-            try index.query(topic: topic, key: key, from: begin, to: end, maximumCount: maximumCount)
+        do {
+            return try index.query(topic: topic, key: key, from: begin, to: end, maximumCount: maximumCount)
+        } catch {
+            throw StorageError(error)
         }
     }
 

@@ -70,7 +70,9 @@ final class Checkpointer {
     private func beginIfDue(_ store: MessageStore) throws(StorageError) {
         let now = store.clock.monotonic
         if let lastRound {
-            guard now.milliseconds(since: lastRound) >= store.configuration.checkpointIntervalMilliseconds else { return }
+            guard now.milliseconds(since: lastRound) >= store.configuration.checkpointIntervalMilliseconds else {
+                return
+            }
         }
         lastRound = now
         guard store.dispatched > last.viewsOffset || hasStateChanged || last.sequence == 0 else { return }
@@ -173,7 +175,11 @@ final class Checkpointer {
         begin(store)
         // The round that may be under way has the sequence number of this one: its slot must be the other one.
         next.sequence += 1
-        if hasStateChanged { try writeSnapshot(store, at: store.commitLog.end) } else { next.stateOffset = next.viewsOffset }
+        if hasStateChanged {
+            try writeSnapshot(store, at: store.commitLog.end)
+        } else {
+            next.stateOffset = next.viewsOffset
+        }
         next.flushedOffset = store.commitLog.flushed
         do {
             try synchronizeAll(store)

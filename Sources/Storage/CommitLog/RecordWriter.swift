@@ -64,7 +64,8 @@ enum RecordWriter {
         let start = buffer.count
         buffer.reserve(size)
         let isLongTopic = draft.topic.byteCount > Limits.topicLengthMaximum
-        var flags = draft.flags.rawValue & ~(MessageFlags.bornHostIsIPv6.rawValue | MessageFlags.storeHostIsIPv6.rawValue)
+        var flags =
+            draft.flags.rawValue & ~(MessageFlags.bornHostIsIPv6.rawValue | MessageFlags.storeHostIsIPv6.rawValue)
         if draft.bornHost.isIPv6 { flags |= MessageFlags.bornHostIsIPv6.rawValue }
         if draft.storeHost.isIPv6 { flags |= MessageFlags.storeHostIsIPv6.rawValue }
         buffer.append(bigEndian: Int32(truncatingIfNeeded: size))

@@ -20,31 +20,39 @@ struct LogScanner {
     }
 
     private let segments: [Segment]
-    private let window = ByteBuffer(capacity: 0)
+    /// Bytes of the log that have been read.
+    let window = ByteBuffer(capacity: 0)
     /// Where the window's first byte lies in the log.
     private var windowStart = PhysicalOffset.zero
+    /// Where the walk is: behind the record that ``next()`` found last.
+    private(set) var position: PhysicalOffset
 
-    init(segments: [Segment]) { self.segments = segments }
+    init(segments: [Segment], from start: PhysicalOffset = .zero) {
+        self.segments = segments
+        position = start
+    }
 
-    /// Calls `body` with each whole record from `start` on.
-    /// - Returns: where the walk ended, and what stands there: ``Finding/nothing`` or ``Finding/damaged(reason:)``.
-    mutating func scan(
-        from start: PhysicalOffset, _ body: (MessageRecord, RawSpan) throws(StorageError) -> Void
-    ) throws(StorageError) -> (end: PhysicalOffset, finding: Finding) {
-        var position = start
+    /// Where the next whole record lies in ``window``, until the next call; nil where the walk ends.
+    mutating func next() throws(StorageError) -> Range<Int>? {
         while let segment = segments.first(where: { position >= $0.start && position < $0.end }) {
             switch try find(at: position, in: segment) {
             case .record(let size):
                 let begin = position.bytes(since: windowStart)
-                let span = window.bytes.extracting(begin..<begin + size)
-                guard let record = try? MessageRecord(span) else { preconditionFailure("a checked record does not decode") }
-                try body(record, span)
                 position = position.advanced(by: size)
+                return begin..<begin + size
             case .blank: position = segment.end
-            case let other: return (position, other)
+            case .nothing, .damaged: return nil
             }
         }
-        return (position, .nothing)
+        return nil
+    }
+
+    /// What stands where the walk ended.
+    mutating func findingAtEnd() throws(StorageError) -> Finding {
+        guard let segment = segments.first(where: { position >= $0.start && position < $0.end }) else {
+            return .nothing
+        }
+        return try find(at: position, in: segment)
     }
 
     /// What stands at `position`, which lies in `segment`.
@@ -65,7 +73,9 @@ struct LogScanner {
         guard size >= MessageRecord.sizeMinimum, size <= rest else {
             return .damaged(reason: "a record of \(size) bytes where \(rest) are left")
         }
-        guard try fill(from: position, count: size, in: segment) else { return .damaged(reason: "the file is cut short") }
+        guard try fill(from: position, count: size, in: segment) else {
+            return .damaged(reason: "the file is cut short")
+        }
         begin = position.bytes(since: windowStart)
         let span = window.bytes.extracting(begin..<begin + size)
         guard let record = try? MessageRecord(span) else { return .damaged(reason: "the lengths do not add up") }
@@ -77,21 +87,20 @@ struct LogScanner {
     }
 
     /// Makes the window hold `count` bytes from `position`; false when the file ends before.
-    private mutating func fill(from position: PhysicalOffset, count: Int, in segment: Segment) throws(StorageError) -> Bool {
-        if position >= windowStart, position.advanced(by: count) <= windowStart.advanced(by: window.count) { return true }
+    private mutating func fill(from position: PhysicalOffset, count: Int, in segment: Segment) throws(StorageError)
+        -> Bool
+    {
+        if position >= windowStart, position.advanced(by: count) <= windowStart.advanced(by: window.count) {
+            return true
+        }
         window.removeAll()
         windowStart = position
         let wanted = min(max(count, Self.readSize), segment.end.bytes(since: position))
-        var failure: DiskError?
-        window.appendUninitialized(wanted) { destination in
-            do throws(DiskError) {
-                return try segment.file.read(into: destination, at: position.bytes(since: segment.start))
-            } catch {
-                failure = error
-                return 0
-            }
+        do {
+            try window.append(from: segment.file, at: position.bytes(since: segment.start), count: wanted)
+        } catch {
+            throw StorageError(error)
         }
-        if let failure { throw StorageError(failure) }
         return window.count >= count
     }
 }

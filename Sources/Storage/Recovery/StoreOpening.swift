@@ -61,21 +61,22 @@ final class StoreOpening {
     func open() throws(StorageError) -> RecoveredStore {
         do {
             return try openFiles()
-        } catch let error as DiskError {
-            throw StorageError(error)
-        } catch let error as ViewError {
-            throw StorageError(error)
-        } catch let error as StorageError {
-            throw error
         } catch {
-            preconditionFailure("opening a store throws \(error)")
+            throw Self.storageError(error)
+        }
+    }
+
+    private static func storageError(_ error: any Error) -> StorageError {
+        switch error {
+        case let error as StorageError: return error
+        case let error as DiskError: return StorageError(error)
+        case let error as ViewError: return StorageError(error)
+        default: preconditionFailure("opening a store throws \(error)")
         }
     }
 
     private func openFiles() throws -> RecoveredStore {
-        for folder in [configuration.root, configuration.commitLogPath, configuration.root + "/snapshots"] {
-            try disk.makeDirectory(folder)
-        }
+        try makeFolders()
         let lockFile = try disk.lock(configuration.root + "/lock")
         let checkpointFile = try disk.open(configuration.root + "/" + CheckpointFile.name, .createIfMissing)
         let checkpointBytes = try read(checkpointFile)
@@ -106,10 +107,16 @@ final class StoreOpening {
             checkpointFile: checkpointFile, lockFile: lockFile, isForeign: isForeign)
     }
 
+    private func makeFolders() throws(DiskError) {
+        try disk.makeDirectory(configuration.root)
+        try disk.makeDirectory(configuration.commitLogPath)
+        try disk.makeDirectory(configuration.root + "/snapshots")
+    }
+
     private func read(_ file: any DiskFile) throws -> ByteBuffer {
         let size = try file.size()
         let buffer = ByteBuffer(capacity: size)
-        try buffer.appendUninitialized(size) { try file.read(into: $0, at: 0) }
+        try buffer.append(from: file, at: 0, count: size)
         return buffer
     }
 
@@ -168,7 +175,7 @@ final class StoreOpening {
             var firstTime: Int64?
             if case .record(let size) = try scanner.find(at: segment.start, in: segment) {
                 let buffer = ByteBuffer(capacity: size)
-                try buffer.appendUninitialized(size) { try segment.file.read(into: $0, at: 0) }
+                try buffer.append(from: segment.file, at: 0, count: size)
                 firstTime = (try? MessageRecord(buffer.bytes))?.storeTimestamp.milliseconds
             }
             if let firstTime, firstTime <= time { return segment.start }
@@ -180,7 +187,8 @@ final class StoreOpening {
         guard let offset = checkpoint?.snapshotOffset else { return }
         let path = configuration.root + "/snapshots/" + Segment.name(start: offset)
         let file = try disk.open(path, .existing)
-        try SnapshotFile.restore(try read(file).bytes, path: path, at: offset, into: stateView)
+        let snapshot = try read(file)
+        try SnapshotFile.restore(snapshot.bytes, path: path, at: offset, into: stateView)
     }
 
     // MARK: - Replay
@@ -189,18 +197,23 @@ final class StoreOpening {
     /// - Returns: where the log ends.
     private func replay(from start: PhysicalOffset) throws -> PhysicalOffset {
         guard !segments.isEmpty else { return start }
-        var scanner = LogScanner(segments: segments)
+        var scanner = LogScanner(segments: segments, from: start)
         var count = 0
-        let (end, finding) = try scanner.scan(from: start) { (record, span) throws(StorageError) in
+        while let range = try scanner.next() {
+            try fold(scanner.window, range)
             count += 1
-            try self.fold(record, span)
         }
-        try finish(at: end, finding, &scanner)
+        let end = scanner.position
+        try finish(at: end, try scanner.findingAtEnd(), &scanner)
         if count > 0 { log.info("replayed the log", ["records": "\(count)", "from": "\(start)", "to": "\(end)"]) }
         return end
     }
 
-    private func fold(_ record: MessageRecord, _ span: RawSpan) throws(StorageError) {
+    private func fold(_ window: ByteBuffer, _ range: Range<Int>) throws(StorageError) {
+        let span = window.bytes.extracting(range)
+        guard let record = try? MessageRecord(span) else {
+            preconditionFailure("a record that was checked does not decode")
+        }
         if span.extracting(record.topic).equals("rmq_sys_APUS_STATE") {
             guard record.physicalOffset >= checkpoint?.stateOffset ?? .zero else { return }
             do {
@@ -218,13 +231,7 @@ final class StoreOpening {
     private func queue(
         _ topicName: RawSpan, _ queueID: QueueID, _ replayStart: PhysicalOffset, _ offset: PhysicalOffset
     ) throws(StorageError) -> StoredQueue {
-        let topic: StoredTopic
-        if let known = topics[topicName] {
-            topic = known
-        } else {
-            topic = StoredTopic(name: topicName.string())
-            topics[topic.name] = topic
-        }
+        let topic = topic(topicName)
         let number = Int(queueID.rawValue)
         guard number >= 0, number < Limits.queuesPerTopicMaximum else {
             throw corrupt(at: offset, "no queue has the number \(number)")
@@ -238,12 +245,18 @@ final class StoreOpening {
         return queue
     }
 
+    private func topic(_ name: RawSpan) -> StoredTopic {
+        if let known = topics[name] { return known }
+        let topic = StoredTopic(name: name.string())
+        topics[topic.name] = topic
+        return topic
+    }
+
     /// Acts on ``RecoveryDecision`` for the place where the scan ended.
     private func finish(at end: PhysicalOffset, _ finding: LogScanner.Finding, _ scanner: inout LogScanner) throws {
-        let behind = segments.filter { $0.start > end }
-        let hasRecordsBehind = try behind.contains { segment in
-            if case .record = try scanner.find(at: segment.start, in: segment) { return true }
-            return false
+        var hasRecordsBehind = false
+        for segment in segments where segment.start > end && !hasRecordsBehind {
+            if case .record = try scanner.find(at: segment.start, in: segment) { hasRecordsBehind = true }
         }
         let flushed = checkpoint?.flushedOffset ?? .zero
         switch RecoveryDecision.decide(

@@ -41,8 +41,10 @@ struct RetentionDecision: Equatable {
 
     static func decide(_ configuration: RetentionConfiguration, usedRatio: Double, hour: Int) -> RetentionDecision {
         RetentionDecision(
-            removesExpired: usedRatio > configuration.diskRatioForDeletion || configuration.deletionHours.contains(hour),
-            removesOldest: usedRatio > configuration.diskRatioForForcedDeletion && configuration.isForcedDeletionEnabled,
+            removesExpired: usedRatio > configuration.diskRatioForDeletion
+                || configuration.deletionHours.contains(hour),
+            removesOldest: usedRatio > configuration.diskRatioForForcedDeletion
+                && configuration.isForcedDeletionEnabled,
             refusesMessages: usedRatio > configuration.diskRatioForRefusal)
     }
 }

@@ -1,0 +1,147 @@
+import Base
+import Bytes
+import Model
+import Storage
+import Telemetry
+
+/// A broker: topics, groups and their members, and the store they live on. One thread owns it; every call is synchronous.
+///
+/// It knows no protocol: a frontend turns requests into these calls and their outcome into answers. What is to be answered
+/// when a message is safe waits on the store's watermarks (``written``, ``flushed``); what waits for messages is held
+/// (``hold(_:filter:from:until:waiter:token:)``) and woken at the end of the turn.
+///
+/// A turn: any number of calls, then ``endTurn()``. From a timer, a few times a second: ``keepHouse()``.
+public final class Broker {
+    public let configuration: BrokerConfiguration
+    public let store: MessageStore
+    let state: BrokerState
+    let clock: any Clock
+    let random: any RandomSource
+    let log: Log
+    public let members: Membership
+    public let locks: QueueLocks
+    let heldFetches: HeldFetches
+    /// Called when a topic was created, changed or removed, with its name: name servers are told.
+    public var topicChanged: (String) -> Void = { _ in }
+    /// Called when a topic was created because a message came for it: the cluster's other brokers are told.
+    public var topicAutoCreated: (TopicConfiguration) -> Void = { _ in }
+    private let recordBuffer = ByteBuffer(capacity: 1024)
+    private var lastExpiry: MonotonicTime
+    public internal(set) var metrics = BrokerMetrics()
+    public let started: Timestamp
+
+    /// How often silent members and old locks are looked for.
+    static let expiryIntervalMilliseconds: Int64 = 10_000
+
+    /// Opens the store and the broker on it. Blocks while the log is replayed.
+    /// - Throws: ``StorageError`` when the store cannot be opened; see ``MessageStore/open(_:disk:clock:stateView:log:)``.
+    public init(
+        _ configuration: BrokerConfiguration, store storeConfiguration: StoreConfiguration, disk: any Disk,
+        clock: any Clock, random: any RandomSource, log: Log
+    ) throws(StorageError) {
+        self.configuration = configuration
+        self.clock = clock
+        self.random = random
+        self.log = log
+        state = BrokerState()
+        store = try MessageStore.open(
+            storeConfiguration, disk: disk, clock: clock, stateView: state, log: log.labelled("store"))
+        members = Membership(expiryMilliseconds: configuration.memberExpiryMilliseconds, log: log)
+        locks = QueueLocks(expiryMilliseconds: configuration.lockExpiryMilliseconds)
+        heldFetches = HeldFetches(now: clock.monotonic)
+        lastExpiry = clock.monotonic
+        started = clock.timestamp
+        do {
+            try makeSystemTopics()
+        } catch {
+            throw error.storageError
+        }
+    }
+
+    public var written: PhysicalOffset { store.written }
+    public var flushed: PhysicalOffset { store.flushed }
+    public var now: Timestamp { clock.timestamp }
+
+    // MARK: - Turns
+
+    /// Logs the offsets that were committed, writes everything that was appended, shows it to consumers, and wakes those who
+    /// waited for it.
+    /// - Throws: ``StorageError/stopped(_:)``: nothing of this turn may be acknowledged.
+    public func endTurn() throws(StorageError) {
+        try logPendingOffsets()
+        try store.endTurn()
+        heldFetches.wakeDue()
+    }
+
+    /// Begins to make everything written durable. The store's `flushFinished` is called when ``flushed`` has moved.
+    public func flush() { store.flush() }
+
+    /// Does what is due by time. Bounded work per call.
+    public func keepHouse() throws(StorageError) {
+        let now = clock.monotonic
+        try store.keepHouse()
+        if now.milliseconds(since: lastExpiry) >= Self.expiryIntervalMilliseconds {
+            lastExpiry = now
+            members.expire(now: now) { notifies($0) }
+            locks.expire(now: now)
+        }
+    }
+
+    /// Wakes the fetches whose time is up. Call it every ``HeldFetches/slotMilliseconds``.
+    public func expireFetches() { heldFetches.expire(now: clock.monotonic) }
+
+    /// Makes everything durable. The broker must not be used afterwards.
+    public func close() throws(StorageError) {
+        try logPendingOffsets()
+        try store.close()
+    }
+
+    // MARK: - State
+
+    /// Makes a change durable with the turn, and takes it in.
+    func change(_ record: StateRecord) throws(BrokerError) {
+        let recordBuffer = recordBuffer
+        recordBuffer.removeAll()
+        record.encode(into: recordBuffer)
+        do {
+            try store.appendState(recordBuffer.bytes)
+        } catch {
+            throw .storage(error)
+        }
+    }
+
+    /// Offsets that one record holds at the most; a turn may have several records.
+    private static let offsetsPerRecord = 1_000
+
+    private func logPendingOffsets() throws(StorageError) {
+        let pending = state.offsets.pending
+        guard !pending.isEmpty else { return }
+        let recordBuffer = recordBuffer
+        var index = 0
+        while index < pending.count {
+            let end = min(index + Self.offsetsPerRecord, pending.count)
+            recordBuffer.removeAll()
+            StateRecord.beginOffsets(count: end - index, into: recordBuffer)
+            for change in pending[index..<end] {
+                StateRecord.appendOffset(
+                    change.entry.topic, change.entry.group, change.queueID,
+                    QueueOffset(change.entry.offsets[Int(change.queueID.rawValue)]), to: recordBuffer)
+            }
+            try store.appendState(recordBuffer.bytes)
+            index = end
+        }
+        state.offsets.clearPending()
+    }
+
+    func notifies(_ group: String) -> Bool {
+        configuration.notifiesMembers && state.groups[group]?.isMembershipNotificationEnabled ?? true
+    }
+}
+
+extension BrokerError {
+    /// The store's error behind this one; anything else is a programmer's error here.
+    var storageError: StorageError {
+        guard case .storage(let error) = self else { preconditionFailure("\(self) where only the store can fail") }
+        return error
+    }
+}

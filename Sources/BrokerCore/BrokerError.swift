@@ -1,0 +1,39 @@
+import Base
+import Model
+import Storage
+
+/// Why a broker refuses a request. A frontend turns each case into its protocol's code and words, in one table.
+public enum BrokerError: Error, Equatable, Sendable {
+    // Topics and messages
+    case sendingForbidden
+    case topicBlank
+    case topicIllegalCharacters
+    case topicTooLong
+    case topicIsSystem(String)
+    case topicUnknown(String)
+    case topicNotWritable(String)
+    case topicNotReadable(String)
+    case topicReserved(String)
+    case queueIllegal(QueueID, TopicConfiguration)
+    /// Body or properties are larger than allowed.
+    case messageTooLarge(bodyMaximum: Int)
+    /// A batch that is empty, cut short, or of a kind that may not be batched.
+    case batchIllegal(String)
+    /// A kind of message that this version does not serve.
+    case unsupported(String)
+    /// A configuration that makes no sense: what, and what is allowed.
+    case invalid(String)
+    // Consuming
+    case pullingForbidden
+    case groupUnknown(String)
+    case groupDisabled(String)
+    case groupOffline(String)
+    case broadcastForbidden(String)
+    case subscriptionUnknown(String)
+    case subscriptionOld(String)
+    case subscriptionUnparsable
+    case sqlNotEnabled
+    // The store
+    case storage(StorageError)
+    case refusesMessages
+}

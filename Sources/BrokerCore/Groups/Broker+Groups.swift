@@ -1,0 +1,90 @@
+import Base
+import Bytes
+import Model
+import Storage
+
+extension Broker {
+    /// The settings of all consumer groups, by name.
+    public var groups: [GroupConfiguration] { state.groups.all }
+    public var groupVersion: DataVersion { state.groups.version }
+    public func group(_ name: String) -> GroupConfiguration? { state.groups[name] }
+
+    /// Creates the group or gives it new settings. Durable with the turn.
+    public func putGroup(_ group: GroupConfiguration) throws(BrokerError) {
+        try checkGroupName(group.name)
+        guard group.retryQueueCount >= 0, group.retryQueueCount <= Limits.queuesPerTopicMaximum else {
+            throw .invalid("a group has 0 to \(Limits.queuesPerTopicMaximum) retry queues")
+        }
+        try change(.groupPut(group, at: clock.timestamp))
+    }
+
+    /// Removes the group's settings.
+    /// - Parameter removesOffsets: whether its offsets go too; otherwise a group of the same name goes on from there.
+    public func removeGroup(_ name: String, removesOffsets: Bool) throws(BrokerError) {
+        if state.groups[name] != nil { try change(.groupRemoved(name, at: clock.timestamp)) }
+        if removesOffsets { try change(.groupOffsetsRemoved(name)) }
+    }
+
+    private func checkGroupName(_ name: String) throws(BrokerError) {
+        let bytes = Array(name.utf8)
+        guard !bytes.isEmpty else { throw .invalid("the group has no name") }
+        guard TopicName.hasLegalCharacters(bytes.span.bytes), bytes.count <= Limits.groupLengthMaximum else {
+            throw .invalid("a group's name has up to \(Limits.groupLengthMaximum) characters of ^[%|a-zA-Z0-9_-]+$")
+        }
+    }
+
+    /// The group's settings; made when groups are made on first use.
+    /// - Throws: ``BrokerError/groupUnknown(_:)``.
+    func groupOrCreate(_ name: String) throws(BrokerError) -> GroupConfiguration {
+        if let group = state.groups[name] { return group }
+        guard configuration.createsGroups || SystemGroups.fixed.contains(name) else { throw .groupUnknown(name) }
+        let group = GroupConfiguration(name: name)
+        try putGroup(group)
+        return group
+    }
+
+    // MARK: - Members
+
+    /// Takes in a heartbeat: the client's groups, made with their retry topics when they are new. Members hear of changes
+    /// before this returns.
+    public func heartbeat(_ heartbeat: Heartbeat, on channel: any ClientChannel) throws(BrokerError) {
+        for consumer in heartbeat.consumers {
+            let group = try groupOrCreate(consumer.group)
+            let retryTopic = SystemTopics.retry(of: group.name)
+            if state.topics[retryTopic] == nil, group.retryQueueCount > 0,
+                retryTopic.utf8.count <= Limits.topicLengthMaximum
+            {
+                _ = try makeRetryTopic(retryTopic)
+            }
+            members.register(
+                consumer, of: heartbeat.identity, on: channel, notifies: notifies(group.name), now: clock.timestamp,
+                monotonic: clock.monotonic)
+        }
+        for group in heartbeat.producerGroups {
+            members.register(
+                producerGroup: group, of: heartbeat.identity, on: channel, now: clock.timestamp,
+                monotonic: clock.monotonic)
+        }
+    }
+
+    /// Takes the client out of the groups it names.
+    public func unregister(channel: any ClientChannel, producerGroup: String?, consumerGroup: String?) {
+        members.unregister(
+            channel: channel, producerGroup: producerGroup, consumerGroup: consumerGroup,
+            notifies: consumerGroup.map(notifies) ?? false)
+    }
+
+    /// Takes the client out of everything, because its connection is gone.
+    public func closed(_ channel: any ClientChannel) { members.closed(channel) { notifies($0) } }
+
+    // MARK: - Queue locks
+
+    /// Locks the queues that the client may have; see ``QueueLocks``.
+    public func lock(_ queues: [MessageQueue], group: String, clientID: String) -> [MessageQueue] {
+        locks.lock(queues, group: group, clientID: clientID, now: clock.monotonic)
+    }
+
+    public func unlock(_ queues: [MessageQueue], group: String, clientID: String) {
+        locks.unlock(queues, group: group, clientID: clientID)
+    }
+}

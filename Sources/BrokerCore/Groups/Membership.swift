@@ -1,0 +1,220 @@
+import Base
+import Bytes
+import Model
+import Telemetry
+
+/// Who is connected for which group: the producers and consumers that heartbeats announce.
+///
+/// A client is gone when its connection closes, when it says so, or when it has been silent for too long; the members of a
+/// consumer group are told of every change at once.
+public final class Membership {
+    /// One client in one group.
+    public final class Member {
+        public let channel: any ClientChannel
+        public internal(set) var identity: ClientIdentity
+        public internal(set) var lastSeen: Timestamp
+        fileprivate var deadline: MonotonicTime
+        /// What this member subscribes, for finding members that disagree.
+        public internal(set) var subscriptions: [Subscription] = []
+
+        fileprivate init(
+            _ channel: any ClientChannel, _ identity: ClientIdentity, _ now: Timestamp, _ deadline: MonotonicTime
+        ) {
+            self.channel = channel
+            self.identity = identity
+            lastSeen = now
+            self.deadline = deadline
+        }
+    }
+
+    /// A subscription of a group, ready for use.
+    public struct ActiveSubscription {
+        public var subscription: Subscription
+        public var filter: TagFilter
+    }
+
+    public final class ConsumerGroup {
+        public let name: String
+        public internal(set) var consumeType: ConsumeType
+        public internal(set) var messageModel: MessageModel
+        public internal(set) var consumeFromWhere: ConsumeFromWhere
+        public internal(set) var members: [Member] = []
+        var subscriptions = ByteKeyTable<ActiveSubscription>()
+
+        init(_ consumer: Heartbeat.Consumer) {
+            name = consumer.group
+            consumeType = consumer.consumeType
+            messageModel = consumer.messageModel
+            consumeFromWhere = consumer.consumeFromWhere
+        }
+
+        /// What the group wants of a topic.
+        public func subscription(topic: RawSpan) -> ActiveSubscription? { subscriptions[topic] }
+        public var allSubscriptions: [Subscription] {
+            subscriptions.values.map(\.subscription).sorted { $0.topic < $1.topic }
+        }
+    }
+
+    public final class ProducerGroup {
+        public let name: String
+        public internal(set) var members: [Member] = []
+        init(name: String) { self.name = name }
+    }
+
+    private var consumerGroups = ByteKeyTable<ConsumerGroup>()
+    private var producerGroups: [String: ProducerGroup] = [:]
+    private let expiryMilliseconds: Int64
+    private let log: Log
+
+    init(expiryMilliseconds: Int64, log: Log) {
+        self.expiryMilliseconds = expiryMilliseconds
+        self.log = log
+    }
+
+    public func consumerGroup(_ name: RawSpan) -> ConsumerGroup? { consumerGroups[name] }
+    public func consumerGroup(_ name: String) -> ConsumerGroup? { consumerGroups[name] }
+    public func producerGroup(_ name: String) -> ProducerGroup? { producerGroups[name] }
+    public var allConsumerGroups: [ConsumerGroup] { consumerGroups.values.sorted { $0.name < $1.name } }
+    public var allProducerGroups: [ProducerGroup] { producerGroups.values.sorted { $0.name < $1.name } }
+
+    // MARK: - Heartbeats
+
+    /// Takes in one consumer of a heartbeat.
+    /// - Parameter notifies: whether the group's members are told of changes.
+    func register(
+        _ consumer: Heartbeat.Consumer, of identity: ClientIdentity, on channel: any ClientChannel, notifies: Bool,
+        now: Timestamp, monotonic: MonotonicTime
+    ) {
+        let group: ConsumerGroup
+        if let known = consumerGroups[consumer.group] {
+            group = known
+        } else {
+            group = ConsumerGroup(consumer)
+            consumerGroups[consumer.group] = group
+        }
+        group.consumeType = consumer.consumeType
+        group.messageModel = consumer.messageModel
+        group.consumeFromWhere = consumer.consumeFromWhere
+        let (member, isNew) = Self.touch(
+            &group.members, channel, identity, now, monotonic.advanced(byMilliseconds: expiryMilliseconds))
+        member.subscriptions = consumer.subscriptions
+        let hasChanged = update(group, consumer.subscriptions)
+        if isNew { warnIfMembersDisagree(group, member) }
+        if notifies, isNew || hasChanged { notify(group) }
+    }
+
+    func register(
+        producerGroup name: String, of identity: ClientIdentity, on channel: any ClientChannel, now: Timestamp,
+        monotonic: MonotonicTime
+    ) {
+        let group = producerGroups[name] ?? ProducerGroup(name: name)
+        producerGroups[name] = group
+        _ = Self.touch(
+            &group.members, channel, identity, now, monotonic.advanced(byMilliseconds: expiryMilliseconds))
+    }
+
+    private static func touch(
+        _ members: inout [Member], _ channel: any ClientChannel, _ identity: ClientIdentity, _ now: Timestamp,
+        _ deadline: MonotonicTime
+    ) -> (Member, isNew: Bool) {
+        if let member = members.first(where: { $0.channel === channel }) {
+            let isNew = member.identity.clientID != identity.clientID
+            member.identity = identity
+            member.lastSeen = now
+            member.deadline = deadline
+            return (member, isNew)
+        }
+        let member = Member(channel, identity, now, deadline)
+        members.append(member)
+        return (member, true)
+    }
+
+    /// The group's subscriptions are those of the newest heartbeat: of two for one topic the newer version wins, and topics
+    /// that are not named any more are dropped.
+    /// - Returns: whether a topic came or went, or an expression changed.
+    private func update(_ group: ConsumerGroup, _ subscriptions: [Subscription]) -> Bool {
+        var hasChanged = false
+        for subscription in subscriptions {
+            if let known = group.subscriptions[subscription.topic]?.subscription {
+                guard subscription.version > known.version else { continue }
+                if known.expression != subscription.expression || known.expressionType != subscription.expressionType {
+                    log.info(
+                        "a group changed its subscription",
+                        ["group": group.name, "topic": subscription.topic, "expression": subscription.expression])
+                }
+            } else {
+                hasChanged = true
+            }
+            group.subscriptions[subscription.topic] = ActiveSubscription(
+                subscription: subscription, filter: TagFilter(subscription))
+        }
+        let topics = Set(subscriptions.map(\.topic))
+        for known in group.allSubscriptions where !topics.contains(known.topic) {
+            group.subscriptions[known.topic] = nil
+            hasChanged = true
+        }
+        return hasChanged
+    }
+
+    /// Members that subscribe different things lose messages without an error: the most frequent mistake of RocketMQ's users.
+    private func warnIfMembersDisagree(_ group: ConsumerGroup, _ newcomer: Member) {
+        let wanted = Self.outline(newcomer.subscriptions)
+        guard let other = group.members.first(where: { $0 !== newcomer && Self.outline($0.subscriptions) != wanted })
+        else { return }
+        log.warning(
+            "members of one group subscribe different things: some messages will reach neither",
+            ["group": group.name, "client": newcomer.identity.clientID, "other": other.identity.clientID])
+    }
+
+    private static func outline(_ subscriptions: [Subscription]) -> Set<String> {
+        Set(subscriptions.map { "\($0.topic) \($0.expressionType) \($0.expression)" })
+    }
+
+    private func notify(_ group: ConsumerGroup) {
+        for member in group.members { member.channel.membersChanged(of: group.name) }
+    }
+
+    // MARK: - Going
+
+    /// Takes the client out of the groups it names; nil names none.
+    func unregister(channel: any ClientChannel, producerGroup: String?, consumerGroup: String?, notifies: Bool) {
+        if let producerGroup { removeProducers(of: producerGroup) { $0.channel === channel } }
+        if let consumerGroup, let group = consumerGroups[consumerGroup] {
+            removeMembers(of: group, notifies: notifies) { $0.channel === channel }
+        }
+    }
+
+    /// Takes the client out of every group, because its connection is gone.
+    func closed(_ channel: any ClientChannel, notifies: (String) -> Bool) {
+        remove(notifies) { $0.channel === channel }
+    }
+
+    /// Takes out everybody who has been silent for too long.
+    func expire(now: MonotonicTime, notifies: (String) -> Bool) {
+        remove(notifies) { $0.deadline <= now }
+    }
+
+    private func remove(_ notifies: (String) -> Bool, where isGone: (Member) -> Bool) {
+        for group in allProducerGroups { removeProducers(of: group.name, where: isGone) }
+        for group in allConsumerGroups where group.members.contains(where: isGone) {
+            removeMembers(of: group, notifies: notifies(group.name), where: isGone)
+        }
+    }
+
+    private func removeProducers(of name: String, where isGone: (Member) -> Bool) {
+        guard let group = producerGroups[name] else { return }
+        group.members.removeAll(where: isGone)
+        if group.members.isEmpty { producerGroups[name] = nil }
+    }
+
+    private func removeMembers(of group: ConsumerGroup, notifies: Bool, where isGone: (Member) -> Bool) {
+        let before = group.members.count
+        group.members.removeAll(where: isGone)
+        guard group.members.count < before else { return }
+        if group.members.isEmpty {
+            consumerGroups[group.name] = nil
+        } else if notifies {
+            notify(group)
+        }
+    }
+}

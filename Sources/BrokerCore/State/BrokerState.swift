@@ -1,0 +1,54 @@
+import Base
+import Bytes
+import Model
+import Storage
+
+/// Everything of a broker that must survive it and is no message: topics, groups, consumer offsets. A view over the state
+/// records of the log.
+final class BrokerState: StateView {
+    let topics = TopicTable()
+    let groups = GroupTable()
+    let offsets = OffsetTable()
+    /// Offsets that one snapshot record holds at the most, to keep records small.
+    static let offsetsPerRecord = 1_000
+
+    func apply(_ span: RawSpan) throws(StateRecordError) {
+        switch try StateRecord(span) {
+        case .topicPut(let topic, let time): topics.put(topic, at: time)
+        case .topicRemoved(let name, let time): topics.remove(name, at: time)
+        case .groupPut(let group, let time): groups.put(group, at: time)
+        case .groupRemoved(let name, let time): groups.remove(name, at: time)
+        case .offsets(let list):
+            for item in list {
+                offsets.apply(topic: item.topic, group: item.group, queueID: item.queueID, offset: item.offset)
+            }
+        case .groupOffsetsRemoved(let name): offsets.removeGroup(name)
+        case .topicOffsetsRemoved(let name): offsets.removeTopic(name)
+        }
+    }
+
+    func snapshot(_ emit: (RawSpan) -> Void) {
+        let buffer = ByteBuffer(capacity: 4096)
+        func emitRecord(_ record: StateRecord) {
+            buffer.removeAll()
+            record.encode(into: buffer)
+            emit(buffer.bytes)
+        }
+        for topic in topics.all { emitRecord(.topicPut(topic.configuration, at: topics.version.timestamp)) }
+        for group in groups.all { emitRecord(.groupPut(group, at: groups.version.timestamp)) }
+        var batch: [StateRecord.Offset] = []
+        for entry in offsets.all {
+            for (number, offset) in entry.offsets.enumerated() where offset >= 0 {
+                batch.append(
+                    StateRecord.Offset(
+                        topic: entry.topic, group: entry.group, queueID: QueueID(Int32(number)),
+                        offset: QueueOffset(offset)))
+                if batch.count == Self.offsetsPerRecord {
+                    emitRecord(.offsets(batch))
+                    batch.removeAll()
+                }
+            }
+        }
+        if !batch.isEmpty { emitRecord(.offsets(batch)) }
+    }
+}

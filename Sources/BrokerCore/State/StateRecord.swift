@@ -1,0 +1,178 @@
+import Base
+import Bytes
+import Model
+import Storage
+
+/// A durable change of the broker's state, as the body of a record of the state topic.
+///
+///     size  field
+///        1  kind
+///        …  by kind; texts are 2 bytes of length and UTF-8, times are 8 bytes (ms), flags 1 byte
+///
+///     kind  fields
+///        1  topic put: time, name, read queues 4, write queues 4, permission 4, system flag 4, ordered, multi-tag
+///        2  topic removed: time, name
+///        3  group put: time, name, enabled, from minimum, broadcast, notifies, retry queues 4, attempts 4, broker 8, slow broker 8
+///        4  group removed: time, name
+///        5  offsets: count 4; each: topic, group, queue 4, offset 8
+///        6  offsets of a group removed: name
+///        7  offsets of a topic removed: name
+enum StateRecord {
+    case topicPut(TopicConfiguration, at: Timestamp)
+    case topicRemoved(String, at: Timestamp)
+    case groupPut(GroupConfiguration, at: Timestamp)
+    case groupRemoved(String, at: Timestamp)
+    case offsets([Offset])
+    case groupOffsetsRemoved(String)
+    case topicOffsetsRemoved(String)
+
+    struct Offset {
+        var topic: String
+        var group: String
+        var queueID: QueueID
+        var offset: QueueOffset
+    }
+
+    // MARK: - Encode
+
+    func encode(into buffer: ByteBuffer) {
+        switch self {
+        case .topicPut(let topic, let time):
+            buffer.append(UInt8(1))
+            buffer.append(bigEndian: time.milliseconds)
+            Self.append(topic.name, to: buffer)
+            buffer.append(bigEndian: topic.readQueueCount)
+            buffer.append(bigEndian: topic.writeQueueCount)
+            buffer.append(bigEndian: topic.permission.rawValue)
+            buffer.append(bigEndian: topic.systemFlag)
+            Self.append(topic.isOrdered, to: buffer)
+            Self.append(topic.filterType == .multiTag, to: buffer)
+        case .topicRemoved(let name, let time): Self.append(2, name, time, to: buffer)
+        case .groupPut(let group, let time):
+            Self.append(3, group.name, time, to: buffer)
+            Self.append(group.isConsumeEnabled, to: buffer)
+            Self.append(group.isConsumeFromMinimumEnabled, to: buffer)
+            Self.append(group.isBroadcastEnabled, to: buffer)
+            Self.append(group.isMembershipNotificationEnabled, to: buffer)
+            buffer.append(bigEndian: group.retryQueueCount)
+            buffer.append(bigEndian: group.retryMaximum)
+            buffer.append(bigEndian: group.brokerID)
+            buffer.append(bigEndian: group.brokerIDWhenSlow)
+        case .groupRemoved(let name, let time): Self.append(4, name, time, to: buffer)
+        case .offsets(let offsets):
+            Self.beginOffsets(count: offsets.count, into: buffer)
+            for offset in offsets {
+                Self.appendOffset(offset.topic, offset.group, offset.queueID, offset.offset, to: buffer)
+            }
+        case .groupOffsetsRemoved(let name):
+            buffer.append(UInt8(6))
+            Self.append(name, to: buffer)
+        case .topicOffsetsRemoved(let name):
+            buffer.append(UInt8(7))
+            Self.append(name, to: buffer)
+        }
+    }
+
+    /// The head of a record of `count` offsets; each follows by ``appendOffset(_:_:_:_:to:)``.
+    static func beginOffsets(count: Int, into buffer: ByteBuffer) {
+        buffer.append(UInt8(5))
+        buffer.append(bigEndian: UInt32(count))
+    }
+
+    static func appendOffset(
+        _ topic: String, _ group: String, _ queueID: QueueID, _ offset: QueueOffset, to buffer: ByteBuffer
+    ) {
+        append(topic, to: buffer)
+        append(group, to: buffer)
+        buffer.append(bigEndian: queueID.rawValue)
+        buffer.append(bigEndian: offset.rawValue)
+    }
+
+    private static func append(_ kind: UInt8, _ name: String, _ time: Timestamp, to buffer: ByteBuffer) {
+        buffer.append(kind)
+        buffer.append(bigEndian: time.milliseconds)
+        append(name, to: buffer)
+    }
+
+    private static func append(_ text: String, to buffer: ByteBuffer) {
+        buffer.append(bigEndian: UInt16(text.utf8.count))
+        buffer.append(utf8: text)
+    }
+
+    private static func append(_ flag: Bool, to buffer: ByteBuffer) { buffer.append(flag ? UInt8(1) : UInt8(0)) }
+
+    // MARK: - Decode
+
+    /// - Throws: ``StateRecordError`` for bytes that are none of these records.
+    init(_ span: RawSpan) throws(StateRecordError) {
+        var reader = Reader()
+        let kind: UInt8 = try reader.integer(span)
+        switch kind {
+        case 1:
+            let time = Timestamp(milliseconds: try reader.integer(span))
+            var topic = TopicConfiguration(name: try reader.text(span))
+            topic.readQueueCount = try reader.integer(span)
+            topic.writeQueueCount = try reader.integer(span)
+            topic.permission = Permission(rawValue: try reader.integer(span))
+            topic.systemFlag = try reader.integer(span)
+            topic.isOrdered = try reader.flag(span)
+            topic.filterType = try reader.flag(span) ? .multiTag : .singleTag
+            self = .topicPut(topic, at: time)
+        case 2: self = .topicRemoved(at: Timestamp(milliseconds: try reader.integer(span)), try reader.text(span))
+        case 3:
+            let time = Timestamp(milliseconds: try reader.integer(span))
+            var group = GroupConfiguration(name: try reader.text(span))
+            group.isConsumeEnabled = try reader.flag(span)
+            group.isConsumeFromMinimumEnabled = try reader.flag(span)
+            group.isBroadcastEnabled = try reader.flag(span)
+            group.isMembershipNotificationEnabled = try reader.flag(span)
+            group.retryQueueCount = try reader.integer(span)
+            group.retryMaximum = try reader.integer(span)
+            group.brokerID = try reader.integer(span)
+            group.brokerIDWhenSlow = try reader.integer(span)
+            self = .groupPut(group, at: time)
+        case 4: self = .groupRemoved(at: Timestamp(milliseconds: try reader.integer(span)), try reader.text(span))
+        case 5: self = .offsets(try reader.offsets(span))
+        case 6: self = .groupOffsetsRemoved(try reader.text(span))
+        case 7: self = .topicOffsetsRemoved(try reader.text(span))
+        default: throw StateRecordError("a state record of kind \(kind)")
+        }
+    }
+
+    private static func topicRemoved(at time: Timestamp, _ name: String) -> Self { .topicRemoved(name, at: time) }
+    private static func groupRemoved(at time: Timestamp, _ name: String) -> Self { .groupRemoved(name, at: time) }
+
+    private struct Reader {
+        var position = 0
+
+        mutating func integer<T: FixedWidthInteger & BitwiseCopyable>(_ span: RawSpan) throws(StateRecordError) -> T {
+            guard span.byteCount - position >= MemoryLayout<T>.size else { throw StateRecordError("cut short") }
+            defer { position += MemoryLayout<T>.size }
+            return span.bigEndian(at: position)
+        }
+
+        mutating func flag(_ span: RawSpan) throws(StateRecordError) -> Bool { try integer(span) != UInt8(0) }
+
+        mutating func text(_ span: RawSpan) throws(StateRecordError) -> String {
+            let length = Int(try integer(span) as UInt16)
+            guard span.byteCount - position >= length else { throw StateRecordError("a text is cut short") }
+            defer { position += length }
+            return span.extracting(position..<position + length).string()
+        }
+
+        mutating func offsets(_ span: RawSpan) throws(StateRecordError) -> [Offset] {
+            let count: UInt32 = try integer(span)
+            var offsets: [Offset] = []
+            for _ in 0..<count {
+                let offset = Offset(
+                    topic: try text(span), group: try text(span), queueID: QueueID(try integer(span)),
+                    offset: QueueOffset(try integer(span)))
+                guard offset.queueID.rawValue >= 0, offset.queueID.rawValue < Limits.queuesPerTopicMaximum,
+                    offset.offset.rawValue >= 0
+                else { throw StateRecordError("an offset of queue \(offset.queueID) is \(offset.offset)") }
+                offsets.append(offset)
+            }
+            return offsets
+        }
+    }
+}

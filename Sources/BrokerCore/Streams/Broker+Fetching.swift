@@ -1,0 +1,104 @@
+import Base
+import Bytes
+import Model
+import Storage
+
+extension Broker {
+    /// The queue that a consumer wants to read, after RocketMQ's checks in its order (remoting reference §1.9).
+    /// - Throws: ``BrokerError/pullingForbidden``, ``BrokerError/groupUnknown(_:)``, ``BrokerError/groupDisabled(_:)``,
+    ///   ``BrokerError/topicUnknown(_:)``, ``BrokerError/topicNotReadable(_:)``, ``BrokerError/queueIllegal(_:_:)``.
+    public func queue(
+        forPulling topicName: RawSpan, queueID: QueueID, group groupName: RawSpan
+    ) throws(BrokerError) -> StoredQueue {
+        guard configuration.permission.contains(.read) else { throw .pullingForbidden }
+        let group = try groupOrCreate(groupName.string())
+        guard group.isConsumeEnabled else { throw .groupDisabled(group.name) }
+        guard let topic = state.topics[topicName] else { throw .topicUnknown(topicName.string()) }
+        guard topic.configuration.permission.contains(.read) else { throw .topicNotReadable(topic.name) }
+        guard queueID.rawValue >= 0, queueID.rawValue < topic.configuration.readQueueCount else {
+            throw .queueIllegal(queueID, topic.configuration)
+        }
+        return try topic.queue(queueID, in: store)
+    }
+
+    /// What the group's heartbeats say about a topic.
+    /// - Parameter version: what the client knows of its own subscription; 0 when it does not say.
+    /// - Throws: ``BrokerError/groupOffline(_:)``, ``BrokerError/broadcastForbidden(_:)``,
+    ///   ``BrokerError/subscriptionUnknown(_:)``, ``BrokerError/subscriptionOld(_:)``, ``BrokerError/sqlNotEnabled``.
+    public func subscriptionFilter(
+        topic: RawSpan, group groupName: RawSpan, version: Int64
+    ) throws(BrokerError) -> TagFilter {
+        guard let group = members.consumerGroup(groupName) else { throw .groupOffline(groupName.string()) }
+        if group.messageModel == .broadcasting, state.groups[group.name]?.isBroadcastEnabled == false {
+            throw .broadcastForbidden(group.name)
+        }
+        guard let active = group.subscription(topic: topic) else { throw .subscriptionUnknown(group.name) }
+        guard active.subscription.version >= version else { throw .subscriptionOld(group.name) }
+        guard active.subscription.expressionType == Subscription.tagType else { throw .sqlNotEnabled }
+        return active.filter
+    }
+
+    /// Appends messages of the queue from `offset` on to `buffer`.
+    /// - Parameter maximumCount: what the client asks for; less may come (``FetchLimits``).
+    public func fetch(
+        _ queue: StoredQueue, from offset: QueueOffset, maximumCount: Int, filter: TagFilter, into buffer: ByteBuffer
+    ) throws(BrokerError) -> FetchResult {
+        do {
+            let count = max(1, min(maximumCount, Limits.pullMessagesMaximum))
+            let result = try store.fetch(queue, from: offset, maximumCount: count, into: buffer) {
+                filter.matches($0)
+            }
+            metrics.messagesFetched += Int64(result.messageCount)
+            metrics.bytesFetched += Int64(result.byteCount)
+            return result
+        } catch {
+            throw .storage(error)
+        }
+    }
+
+    /// Brings the records that a fetch found cold into the page cache and calls `completion` in a later turn.
+    public func prefetch(_ result: FetchResult, _ completion: @escaping () -> Void) {
+        store.prefetch(result, completion)
+    }
+
+    /// Holds a fetch until a message that it wants is visible in the queue, or until `deadline`.
+    /// - Parameter token: returned to the waiter with the wake-up.
+    public func hold(
+        _ queue: StoredQueue, filter: TagFilter, from offset: QueueOffset, until deadline: MonotonicTime,
+        waiter: any FetchWaiter, token: Int
+    ) -> HeldFetch {
+        let fetch = HeldFetch(
+            queue: queue, filter: filter, offset: offset, deadline: deadline, waiter: waiter, token: token)
+        heldFetches.hold(fetch)
+        metrics.fetchesHeld += 1
+        return fetch
+    }
+
+    /// Forgets a held fetch, because its client has gone.
+    public func release(_ fetch: HeldFetch) { heldFetches.release(fetch) }
+
+    public var heldFetchCount: Int { heldFetches.count }
+    public var monotonic: MonotonicTime { clock.monotonic }
+
+    // MARK: - Single messages
+
+    /// Appends the record at a physical offset to `buffer`; false when there is none.
+    public func readRecord(at offset: PhysicalOffset, into buffer: ByteBuffer) throws(BrokerError) -> Bool {
+        do {
+            return try store.readRecord(at: offset, into: buffer)
+        } catch {
+            throw .storage(error)
+        }
+    }
+
+    /// Where the messages of a topic with a key lie, the newest first.
+    public func query(
+        topic: RawSpan, key: RawSpan, from begin: Timestamp, to end: Timestamp, maximumCount: Int
+    ) throws(BrokerError) -> [PhysicalOffset] {
+        do {
+            return try store.query(topic: topic, key: key, from: begin, to: end, maximumCount: maximumCount)
+        } catch {
+            throw .storage(error)
+        }
+    }
+}

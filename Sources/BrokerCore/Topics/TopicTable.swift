@@ -1,0 +1,32 @@
+import Base
+import Bytes
+import Model
+
+/// The topics of a broker, found by the bytes of their names.
+final class TopicTable {
+    private var topics = ByteKeyTable<Topic>()
+    /// Counts the changes, for name servers that compare.
+    private(set) var version = DataVersion()
+
+    @inline(__always)
+    subscript(name: RawSpan) -> Topic? { topics[name] }
+    subscript(name: String) -> Topic? { topics[name] }
+    var count: Int { topics.count }
+
+    /// All topics, by name.
+    var all: [Topic] { topics.values.sorted { $0.name < $1.name } }
+
+    func put(_ configuration: TopicConfiguration, at time: Timestamp) {
+        if let topic = topics[configuration.name] {
+            topic.configuration = configuration
+        } else {
+            topics[configuration.name] = Topic(configuration)
+        }
+        version.advance(at: time)
+    }
+
+    func remove(_ name: String, at time: Timestamp) {
+        topics[name] = nil
+        version.advance(at: time)
+    }
+}
