@@ -42,7 +42,7 @@ extension Connection {
         resumeReadingIfAllowed()
     }
 
-    private var mayRead: Bool { isOpen && !isCongested && !isPaused }
+    var mayRead: Bool { isOpen && !isPaused && (!isCongested || options.readsWhileCongested) }
 
     func resumeReadingIfAllowed() {
         guard mayRead, !isReading, !isDelivering else { return }

@@ -97,7 +97,10 @@ extension Connection {
         if state == .flushing {
             if unsentBytes == 0 { closeSocket() }
         } else if isOpen, isCongested {
-            guard unsentBytes <= options.outputLowWatermark else { return stopReading() }
+            guard unsentBytes <= options.outputLowWatermark else {
+                if !mayRead { stopReading() }
+                return
+            }
             isCongested = false
             handler?.drained(self)
             resumeReadingIfAllowed()

@@ -47,7 +47,7 @@ public enum CloseReason: Equatable, Sendable, CustomStringConvertible {
 
 /// Limits of a connection. Sizes are in bytes.
 public struct ConnectionOptions: Equatable, Sendable {
-    /// Unsent output above which the connection is congested and reads nothing.
+    /// Unsent output above which the connection is congested and, unless ``readsWhileCongested``, reads nothing.
     public var outputHighWatermark = 1024 * 1024
     /// Unsent output down to which a congested connection recovers.
     public var outputLowWatermark = 256 * 1024
@@ -58,7 +58,18 @@ public struct ConnectionOptions: Equatable, Sendable {
     /// Seconds without traffic in either direction after which the connection is closed; 0 means never. Checked once a second.
     public var idleSeconds = Limits.connectionIdleSeconds
 
+    /// Goes on reading while congested: for the side that asks. If both sides stopped reading while the other does not take
+    /// their output, neither would ever start again. Its handler consumes every whole frame, congested or not.
+    public var readsWhileCongested = false
+
     public init() {}
+
+    /// Of connections that this side opens.
+    public static var client: ConnectionOptions {
+        var options = ConnectionOptions()
+        options.readsWhileCongested = true
+        return options
+    }
 }
 
 /// What happens to output that the peer has not yet got when a connection is closed.

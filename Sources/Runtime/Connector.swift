@@ -9,7 +9,7 @@ extension EventLoop {
     ///   - timeoutMilliseconds: for everything together.
     ///   - connected: chooses the handler; with nil the connection is closed again.
     public func connect(
-        host: String, port: Int, timeoutMilliseconds: Int64 = 3000, options: ConnectionOptions = ConnectionOptions(),
+        host: String, port: Int, timeoutMilliseconds: Int64 = 3000, options: ConnectionOptions = .client,
         connected: @escaping (Connection) -> (any ConnectionHandler)?, failed: @escaping (RuntimeError) -> Void
     ) {
         requireOnLoop()
