@@ -1,0 +1,220 @@
+import Base
+import Bytes
+import CLibuv
+import Telemetry
+
+/// A TCP connection on an event loop; belongs to the loop's thread.
+///
+/// The handler appends frames to ``output`` and calls ``outputAdded()``. At the end of the turn all of them leave with one
+/// call of the kernel; what does not fit follows as the peer takes it.
+///
+///     connecting ──► open ──► flushing ──► closed
+///          │           └─────────────────────▲
+///          └─────────────────────────────────┘
+///
+/// - Invariant: the handler hears `closed` exactly once, as its last call, from the close callback of the socket.
+/// - Invariant: one write is under way at most; while it is, new output gathers in ``output``.
+public final class Connection: HandleOwner {
+    enum State { case connecting, open, flushing, closed }
+
+    /// How long a closing connection waits for a peer that takes nothing.
+    public static let lingerSeconds: Int64 = 5
+
+    public let loop: EventLoop
+    public let options: ConnectionOptions
+    /// The other end.
+    public private(set) var peer = HostAddress.loopback(port: 0)
+    /// This end.
+    public private(set) var local = HostAddress.loopback(port: 0)
+    /// Unsent output is above the high watermark, and has not yet fallen below the low one. The handler should produce no
+    /// more: it may leave the frames that it has, and will see them again.
+    public internal(set) var isCongested = false
+
+    let socket: UnsafeMutablePointer<uv_tcp_t>
+    private(set) var state = State.connecting
+    var handler: (any ConnectionHandler)?
+    private var closeReason = CloseReason.loopStopped
+    private weak var listener: Listener?
+    /// Where the loop keeps this connection.
+    fileprivate var slot = -1
+    var lastTraffic: MonotonicTime
+    private var queuedAtLastCheck = 0
+
+    // Reading; see Connection+Reading.swift.
+    var input: ByteBuffer?
+    var expected = 0
+    var isReading = false
+    var isPaused = false
+    var isDelivering = false
+    var isRedelivering = false
+
+    // Writing; see Connection+Writing.swift.
+    var gathering: ByteBuffer?
+    var writing: ByteBuffer?
+    var writeRequest: UnsafeMutablePointer<uv_write_t>?
+    var isDirty = false
+
+    /// Makes a connection without a socket's descriptor.
+    init(_ loop: EventLoop, options: ConnectionOptions) {
+        self.loop = loop
+        self.options = options
+        lastTraffic = loop.turnClock.monotonic
+        socket = .allocate(capacity: 1)
+        uv_tcp_init(loop.loop, socket)
+        // SAFETY: given up in `connectionClosed`, after which libuv does not call back.
+        socket.pointee.data = Unmanaged.passRetained(self).toOpaque()
+    }
+
+    var stream: UnsafeMutablePointer<uv_stream_t> {
+        // SAFETY: uv_tcp_t starts with the fields of uv_stream_t; C code casts in the same way.
+        UnsafeMutableRawPointer(socket).assumingMemoryBound(to: uv_stream_t.self)
+    }
+
+    /// True until either side ends the connection.
+    public var isOpen: Bool { state == .open }
+    /// True when the socket is gone or going, and must not be touched.
+    var isClosed: Bool { state == .closed }
+
+    // MARK: - Opening
+
+    /// Takes up work on a connected socket with the handler that `choose` returns; closes it when there is none.
+    /// - Returns: false when it was closed: unwanted, or gone already.
+    func open(listener: Listener?, _ choose: (Connection) -> (any ConnectionHandler)?) -> Bool {
+        guard let peer = address(of: socket, uv_tcp_getpeername), let local = address(of: socket, uv_tcp_getsockname)
+        else {
+            discard()
+            return false
+        }
+        self.peer = peer
+        self.local = local
+        uv_tcp_nodelay(socket, 1)
+        state = .open
+        lastTraffic = loop.turnClock.monotonic
+        self.listener = listener
+        listener?.connectionOpened()
+        loop.add(self)
+        handler = choose(self)
+        guard handler != nil else {
+            discard()
+            return false
+        }
+        resumeReadingIfAllowed()
+        return true
+    }
+
+    // MARK: - Closing
+
+    /// Ends the connection; the handler hears of it later in this turn or in a later one. Further calls change nothing,
+    /// except that ``CloseMode/abort`` ends a close that still flushes.
+    /// - Parameter reason: reported to the handler and logged.
+    public func close(_ reason: String, _ mode: CloseMode = .afterFlush) {
+        close(.asked(reason), mode)
+    }
+
+    func close(_ reason: CloseReason, _ mode: CloseMode) {
+        switch state {
+        case .closed: return
+        case .flushing: if mode == .abort { closeSocket() }
+        case .connecting: closeSocket()
+        case .open:
+            closeReason = reason
+            stopReading()
+            state = .flushing
+            loop.log.debug("connection closes", ["peer": "\(peer)", "reason": "\(reason)"])
+            if mode == .abort || unsentBytes == 0 { closeSocket() } else { markDirty() }
+        }
+    }
+
+    /// Closes the socket of a connection that no handler knows.
+    func discard() { closeSocket() }
+
+    func loopStopped() {
+        if state == .open { closeReason = .loopStopped }
+        closeSocket()
+    }
+
+    func closeSocket() {
+        guard state != .closed else { return }
+        state = .closed
+        stopReading()
+        if let gathering { loop.buffers.recycle(gathering) }
+        gathering = nil
+        uv_close(handle(socket), connectionClosed)
+    }
+
+    /// After the last callback of the socket.
+    fileprivate func socketClosed() {
+        loop.turnClock.startTurn()
+        writeRequest?.deallocate()
+        writeRequest = nil
+        if let input { loop.buffers.recycle(input) }
+        input = nil
+        loop.remove(self)
+        listener?.connectionClosed()
+        let handler = self.handler
+        self.handler = nil
+        handler?.closed(self, reason: closeReason)
+    }
+
+    // MARK: - Idleness
+
+    /// Called once a second: closes the connection when nothing has moved for too long.
+    fileprivate func checkTraffic(_ now: MonotonicTime) {
+        let queued = uv_stream_get_write_queue_size(stream)
+        if queued != queuedAtLastCheck {
+            queuedAtLastCheck = queued
+            lastTraffic = now
+        }
+        let quiet = now.milliseconds(since: lastTraffic)
+        if state == .flushing, quiet >= Self.lingerSeconds * 1000 {
+            closeSocket()
+        } else if state == .open, options.idleSeconds > 0, quiet >= Int64(options.idleSeconds) * 1000 {
+            loop.log.info("connection was idle", ["peer": "\(peer)"])
+            close(.idle, .abort)
+        }
+    }
+}
+
+// MARK: - The loop's connections
+
+extension EventLoop {
+    fileprivate func add(_ connection: Connection) {
+        connection.slot = connections.count
+        connections.append(connection)
+        counters.connections += 1
+        if sweepTimer == nil {
+            sweepTimer = schedule(afterMilliseconds: 1000, repeatingEveryMilliseconds: 1000) { [unowned self] in
+                self.sweepConnections()
+            }
+        }
+    }
+
+    fileprivate func remove(_ connection: Connection) {
+        guard connection.slot >= 0, let last = connections.popLast() else { return }
+        if last !== connection {
+            last.slot = connection.slot
+            connections[connection.slot] = last
+        }
+        connection.slot = -1
+        counters.connections -= 1
+        if connections.isEmpty {
+            sweepTimer?.cancel()
+            sweepTimer = nil
+        }
+    }
+
+    private func sweepConnections() {
+        let now = clock.monotonic
+        // Closing does not remove: that happens in the close callback, after this loop.
+        for connection in connections { connection.checkTraffic(now) }
+    }
+}
+
+private func connectionClosed(_ socket: UnsafeMutablePointer<uv_handle_t>?) {
+    guard let socket else { return }
+    // SAFETY: the last callback of this handle: gives up its reference and its memory, which was allocated as a uv_tcp_t.
+    if let data = socket.pointee.data {
+        Unmanaged<Connection>.fromOpaque(data).takeRetainedValue().socketClosed()
+    }
+    UnsafeMutableRawPointer(socket).deallocate()
+}
