@@ -53,6 +53,13 @@ public struct Frame: Equatable, Sendable {
             body: headerStart + headerSize..<end, encoding: encoding)
     }
 
+    /// ``next(in:from:sizeMaximum:)`` of the readable bytes of `buffer`.
+    public static func next(
+        in buffer: ByteBuffer, from position: Int = 0, sizeMaximum: Int = Limits.frameSizeMaximum
+    ) throws(FrameError) -> Frame? {
+        try next(in: buffer.bytes, from: position, sizeMaximum: sizeMaximum)
+    }
+
     /// Bytes that the frame at `position` takes in all; 4, its length field, as long as that is not known.
     public static func sizeNeeded(in input: RawSpan, from position: Int = 0) -> Int {
         guard input.byteCount - position >= 4 else { return 4 }

@@ -135,7 +135,7 @@ public struct PullFlags: OptionSet, Hashable, Sendable {
 }
 
 /// Where the group stands after a pull: in every answer to it, whatever the code.
-public struct PullMessageResponseHeader: Equatable, Sendable {
+public struct PullMessageResponseHeader: CommandFields, Equatable {
     /// The broker of the set to pull from next: 0 is the master.
     public var suggestedBrokerID: Int64
     public var nextBeginOffset: QueueOffset
