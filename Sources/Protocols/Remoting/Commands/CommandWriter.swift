@@ -149,6 +149,26 @@ public struct CommandWriter {
         if let value { field(name, value) }
     }
 
+    /// Writes a field whose name came from outside, for a request that is passed on.
+    public mutating func field(name: RawSpan, _ value: RawSpan) {
+        precondition(stage == .header, "a field outside a header")
+        switch encoding {
+        case .json:
+            buffer.append(hasFields ? ",\"" : ",\"extFields\":{\"")
+            hasFields = true
+            buffer.append(escapingJSON: name)
+            buffer.append("\":\"")
+            buffer.append(escapingJSON: value)
+            buffer.append(UInt8(ascii: "\""))
+        case .binary:
+            precondition(name.byteCount <= Int(Int16.max), "a field name of \(name.byteCount) bytes")
+            buffer.append(bigEndian: Int16(truncatingIfNeeded: name.byteCount))
+            buffer.append(name)
+            buffer.append(bigEndian: UInt32(truncatingIfNeeded: value.byteCount))
+            buffer.append(value)
+        }
+    }
+
     /// Begins a field of text whose value the caller appends to ``buffer`` in pieces: bytes that need no escaping in JSON,
     /// such as digits. ``endField(_:)`` takes what this returns.
     public mutating func beginField(_ name: StaticString) -> Int {

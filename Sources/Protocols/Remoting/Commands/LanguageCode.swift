@@ -42,6 +42,10 @@ public enum LanguageCode: UInt8, Sendable, CaseIterable {
         self = Self.allCases.first { name.equals($0.name) } ?? .other
     }
 
+    public init(name: String) {
+        self = Self.allCases.first { $0.name.description == name } ?? .other
+    }
+
     public init(number: Int) {
         self = UInt8(exactly: number).flatMap(Self.init(rawValue:)) ?? .other
     }

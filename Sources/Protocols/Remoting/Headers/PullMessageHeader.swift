@@ -103,7 +103,7 @@ public struct PullMessageHeader: Sendable {
         into writer: inout CommandWriter, consumerGroup: String, topic: String, queueID: QueueID,
         queueOffset: QueueOffset, maxMessageCount: Int32 = 32, flags: PullFlags, commitOffset: QueueOffset,
         suspendTimeoutMilliseconds: Int64 = 15_000, subscription: String? = nil, subscriptionVersion: Int64,
-        expressionType: String = "TAG", brokerName: String? = nil
+        expressionType: String? = "TAG", brokerName: String? = nil
     ) {
         writer.field("consumerGroup", consumerGroup)
         writer.field("topic", topic)
