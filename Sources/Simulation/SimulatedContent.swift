@@ -18,6 +18,8 @@ final class SimulatedContent {
     /// Pages from the start that are reserved whether written or not.
     private var reservedPages = 0
     var modified = Timestamp(milliseconds: 0)
+    /// The run of the process that holds the lock of this file.
+    var lockedIn: Int?
 
     /// Pages that take room on the medium.
     var usedPages: Int { reservedPages + pages.keys.count { $0 >= reservedPages } }

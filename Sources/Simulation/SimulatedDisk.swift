@@ -232,7 +232,26 @@ public final class SimulatedDisk: Disk {
         directory.synchronize(directory.changeCount)
     }
 
+    public func lock(_ path: String) throws(DiskError) -> any DiskFile {
+        let file = try open(path, .createIfMissing)
+        guard let file = file as? SimulatedFile, file.takeLock() else {
+            throw DiskError(kind: .locked, operation: "lock", path: path)
+        }
+        return file
+    }
+
+    public func synchronizeAll(_ path: String) throws(DiskError) {
+        let synchronize = beginSynchronizeAll(path)
+        if let error = synchronize() { throw error }
+    }
+
     public func synchronizeAllInBackground(_ path: String, _ completion: @escaping (DiskError?) -> Void) {
+        let synchronize = beginSynchronizeAll(path)
+        completions.append { completion(synchronize()) }
+    }
+
+    /// - Returns: what ends the synchronisation of everything that is written now.
+    private func beginSynchronizeAll(_ path: String) -> () -> DiskError? {
         counts.synchronisations += 1
         var contents: [(SimulatedContent, SimulatedContent.Snapshot)] = []
         var directories: [(SimulatedDirectory, Int)] = []
@@ -240,14 +259,14 @@ public final class SimulatedDisk: Disk {
         root.forEach(
             "", file: { _, content in contents.append((content, content.snapshot())) },
             directory: { directories.append(($0, $0.changeCount)) })
-        completions.append { [self] in
+        return { [self] in
             do throws(DiskError) { try checkSynchronize("syncfs", path) } catch {
                 for (content, _) in contents { content.loseSynchronisation() }
-                return completion(error)
+                return error
             }
             for (content, snapshot) in contents { content.makeDurable(snapshot) }
             for (directory, count) in directories { directory.synchronize(count) }
-            completion(nil)
+            return nil
         }
     }
 
@@ -378,6 +397,7 @@ public final class SimulatedFile: DiskFile {
     private let disk: SimulatedDisk
     private let generation: Int
     private var isOpen = true
+    private var hasLock = false
 
     fileprivate init(path: String, content: SimulatedContent, disk: SimulatedDisk, generation: Int) {
         self.path = path
@@ -389,8 +409,19 @@ public final class SimulatedFile: DiskFile {
     deinit { close() }
 
     public func close() {
-        if isOpen, generation == disk.generation { disk.fileClosed() }
+        if isOpen, generation == disk.generation {
+            disk.fileClosed()
+            if hasLock { content.lockedIn = nil }
+        }
         isOpen = false
+    }
+
+    /// - Returns: false when another open file holds the lock; a crash frees it.
+    fileprivate func takeLock() -> Bool {
+        guard content.lockedIn != generation else { return false }
+        content.lockedIn = generation
+        hasLock = true
+        return true
     }
 
     private func check() {
