@@ -98,18 +98,23 @@ func exists(_ path: String) -> Bool {
     FileManager.default.fileExists(atPath: Context.packageDirectory + "/" + path)
 }
 
+/// The rooms that are there already, as dependencies.
+func present(_ imports: [String]) -> [Target.Dependency] {
+    imports.filter { name in rooms.first { $0.name == name }.map { exists($0.path) } ?? true }.map { .byName(name: $0) }
+}
+
 let package = Package(
     name: "apus",
     products: [],
     targets: systemLibraries
         + rooms.filter { exists($0.path) }.map { room in
             .target(
-                name: room.name, dependencies: room.imports.map { .byName(name: $0) }, path: room.path,
+                name: room.name, dependencies: present(room.imports), path: room.path,
                 swiftSettings: settings)
         }
         + testSuites.filter { exists("Tests/" + $0.name) }.map { suite in
             .testTarget(
-                name: suite.name, dependencies: suite.imports.map { .byName(name: $0) }, path: "Tests/" + suite.name,
+                name: suite.name, dependencies: present(suite.imports), path: "Tests/" + suite.name,
                 swiftSettings: settings)
         }
         + (exists("Sources/apus")

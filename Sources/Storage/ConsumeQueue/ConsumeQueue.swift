@@ -32,6 +32,9 @@ public final class ConsumeQueue {
     /// The numbers of the files there are: empty means none. A file's number times its length is its name.
     private var fileNumbers: Range<Int64> = 0..<0
 
+    /// A cut did not reach the files: they hold something behind `writtenOffset` that must not be there.
+    private var filesNeedCut = false
+
     /// Entries from `tailStart` to `maximumOffset` in their form on disk.
     private var tail: UnsafeMutableRawPointer?
     /// Entries for which `tail` has room.
@@ -56,8 +59,8 @@ public final class ConsumeQueue {
 
     /// No message can be read.
     public var isEmpty: Bool { minimumOffset == maximumOffset }
-    /// Some entries are in memory only.
-    public var isDirty: Bool { writtenOffset < maximumOffset }
+    /// Some entries are in memory only, or a cut has not reached the files.
+    public var isDirty: Bool { writtenOffset < maximumOffset || filesNeedCut }
     /// Bytes of memory of the tail.
     public var tailMemory: Int { tailCapacity * ConsumeQueueEntry.encodedSize }
 
@@ -207,6 +210,7 @@ public final class ConsumeQueue {
         maximumOffset = offset
         writtenOffset = offset
         tailStart = offset.rawValue
+        filesNeedCut = false
     }
 
     // MARK: - Write
@@ -222,6 +226,7 @@ public final class ConsumeQueue {
     }
 
     private func writeUnwritten() throws(DiskError) {
+        if filesNeedCut { try cutFiles() }
         while writtenOffset < maximumOffset, let tail {
             let start = writtenOffset.rawValue
             let number = start / Int64(configuration.entriesPerFile)
@@ -430,21 +435,28 @@ public final class ConsumeQueue {
 
     /// Removes the entries from `offset` on, in memory and on disk.
     private func truncate(to offset: QueueOffset) throws(DiskError) {
-        let number = offset.rawValue / Int64(configuration.entriesPerFile)
-        let position = Int(offset.rawValue - number * Int64(configuration.entriesPerFile))
+        maximumOffset = offset
+        writtenOffset = min(writtenOffset, offset)
+        tailStart = min(tailStart, offset.rawValue)
+        minimumOffset = min(minimumOffset, offset)
+        filesNeedCut = true
+        try cutFiles()
+    }
+
+    /// Makes everything in the files behind ``writtenOffset`` read as blank, whatever it was.
+    private func cutFiles() throws(DiskError) {
+        let offset = writtenOffset.rawValue
+        let number = offset / Int64(configuration.entriesPerFile)
+        let position = Int(offset - number * Int64(configuration.entriesPerFile))
         // A file without entries goes, unless it is the only one: its name keeps the offset.
         let firstRemoved = max(position == 0 ? number : number + 1, fileNumbers.lowerBound + 1)
         if firstRemoved < fileNumbers.upperBound { try removeFiles(firstRemoved..<fileNumbers.upperBound) }
         if fileNumbers.contains(number) {
             let file = try openFile(number)
-            // What lies behind the new end must read as blank later, whatever it was.
             try file.truncate(to: position * ConsumeQueueEntry.encodedSize)
             try file.truncate(to: configuration.fileSize)
         }
-        maximumOffset = offset
-        writtenOffset = min(writtenOffset, offset)
-        tailStart = min(tailStart, offset.rawValue)
-        minimumOffset = min(minimumOffset, offset)
+        filesNeedCut = false
     }
 
     /// Raises the minimum to the first entry whose record the commit log still has, and removes files wholly below it. The
@@ -462,9 +474,11 @@ public final class ConsumeQueue {
     /// Removes the files and their folder. The queue is then as new, and starts at 0 or wherever the first entry says.
     public func destroy() throws(DiskError) {
         try removeFiles(fileNumbers)
+        // Whatever else is there: a file that was made and could not be prepared.
+        for entry in try disk.list(directory) { try disk.remove("\(directory)/\(entry.name)") }
+        if disk.exists(directory) { try disk.remove(directory) }
         reset(to: .zero)
         resizeTail(to: 0)
-        if disk.exists(directory) { try disk.remove(directory) }
     }
 
     // MARK: - Tail memory
@@ -473,7 +487,7 @@ public final class ConsumeQueue {
     private func keepTail(entries kept: Int) {
         let count = Int(maximumOffset.rawValue - tailStart)
         guard let tail, count > kept else { return }
-        invariant(!isDirty, "\(directory) forgets entries that are not written")
+        invariant(writtenOffset == maximumOffset, "\(directory) forgets entries that are not written")
         let dropped = count - kept
         // SAFETY: both ranges lie within the `count` entries of the tail; copyMemory allows them to overlap.
         tail.copyMemory(
