@@ -98,30 +98,31 @@ func exists(_ path: String) -> Bool {
     FileManager.default.fileExists(atPath: Context.packageDirectory + "/" + path)
 }
 
-/// The rooms that are there already, as dependencies.
-func present(_ imports: [String]) -> [Target.Dependency] {
-    imports.filter { name in rooms.first { $0.name == name }.map { exists($0.path) } ?? true }.map { .byName(name: $0) }
+/// Names whose folder is there: a room may be declared before it has a tenant.
+let standing = Set(rooms.filter { exists($0.path) }.map(\.name) + systemLibraries.map(\.name))
+
+func dependencies(_ names: [String]) -> [Target.Dependency] {
+    names.filter(standing.contains).map { .byName(name: $0) }
 }
 
 let package = Package(
     name: "apus",
-    products: [],
+    products: standing.contains("ApusClient") ? [.library(name: "ApusClient", targets: ["ApusClient"])] : [],
     targets: systemLibraries
         + rooms.filter { exists($0.path) }.map { room in
             .target(
-                name: room.name, dependencies: present(room.imports), path: room.path,
-                swiftSettings: settings)
+                name: room.name, dependencies: dependencies(room.imports), path: room.path, swiftSettings: settings)
         }
         + testSuites.filter { exists("Tests/" + $0.name) }.map { suite in
             .testTarget(
-                name: suite.name, dependencies: present(suite.imports), path: "Tests/" + suite.name,
+                name: suite.name, dependencies: dependencies(suite.imports), path: "Tests/" + suite.name,
                 swiftSettings: settings)
         }
         + (exists("Sources/apus")
             ? [
                 .executableTarget(
-                    name: "apus", dependencies: ["Base", "Telemetry", "Server", "Administration"], path: "Sources/apus",
-                    swiftSettings: settings)
+                    name: "apus", dependencies: dependencies(["Base", "Telemetry", "Server", "Administration"]),
+                    path: "Sources/apus", swiftSettings: settings)
             ] : [])
 )
-// revision 3
+// revision 4

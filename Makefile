@@ -1,0 +1,73 @@
+# What to type. `make help` prints the targets; each installs what it needs by itself.
+
+SWIFT      ?= swift
+BUILD      ?= .build
+STORE      ?= data
+# Configuration that integration tests and the demo run against.
+CONFIGURATION ?= release
+APUS        = $(BUILD)/$(CONFIGURATION)/apus
+PYTHON      = .venv/bin/python
+SOURCES     = Package.swift Sources Tests
+
+.DEFAULT_GOAL := help
+.PHONY: help deps run demo test check lint integration bench fuzz sim docs check-docs format release clean
+
+help: ## Print this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+deps: ## Install the Debian packages that the build needs, when they are missing
+	@Scripts/install-packages.sh
+
+release: deps ## Build in release mode
+	$(SWIFT) build --scratch-path $(BUILD) -c release --product apus
+
+run: release ## Build, then start name server and broker on this machine; store in ./data (STORE=…, ARGS=…)
+	$(BUILD)/release/apus start --store $(STORE) $(ARGS)
+
+demo: deps ## Send the lines of a text file, receive them with two groups, compare byte for byte
+	$(SWIFT) build --scratch-path $(BUILD) -c $(CONFIGURATION) --product apus
+	Scripts/demo.sh $(APUS)
+
+test: check release integration demo ## Everything that CI runs
+
+check: deps lint ## Format lint, build with warnings as errors, unit and tidy tests, reference pages up to date
+	$(SWIFT) build --scratch-path $(BUILD) --build-tests
+	$(SWIFT) test --scratch-path $(BUILD) --skip-build
+	@$(MAKE) --no-print-directory check-docs
+
+lint:
+	$(SWIFT) format lint --strict --parallel -r $(SOURCES)
+
+integration: deps .venv/ready ## Real clients of other people against a real process (ARGS='-k push' chooses tests)
+	$(SWIFT) build --scratch-path $(BUILD) -c $(CONFIGURATION) --product apus
+	APUS=$(abspath $(APUS)) $(PYTHON) -m pytest Tests/Integration $(ARGS)
+
+bench: release ## Measure this build: starts a server, loads it, prints figures (ARGS=… go to apus bench)
+	Scripts/bench.sh $(BUILD)/release/apus $(ARGS)
+
+fuzz: deps ## Throw random and broken bytes at every decoder for a while (N=… rounds each, SEED=…)
+	APUS_FUZZ_ROUNDS=$(or $(N),1000000) APUS_FUZZ_SEED=$(SEED) $(SWIFT) test --scratch-path $(BUILD) --filter Fuzz
+
+sim: deps ## Run the store and the broker in simulated worlds (N=… seeds, SEED=… for one)
+	APUS_SIM_SEEDS=$(or $(N),1000) APUS_SIM_SEED=$(SEED) $(SWIFT) test --scratch-path $(BUILD) --filter SimulationTests
+
+docs: deps ## Write the generated pages under docs/reference
+	$(SWIFT) build --scratch-path $(BUILD) --product apus
+	@mkdir -p docs/reference
+	$(BUILD)/debug/apus reference > docs/reference/cli.md
+	$(BUILD)/debug/apus config reference > docs/reference/configuration.md
+
+check-docs:
+	@$(BUILD)/debug/apus reference | diff -u docs/reference/cli.md - \
+	  && $(BUILD)/debug/apus config reference | diff -u docs/reference/configuration.md - \
+	  || { echo "docs/reference is behind the source: run 'make docs'" >&2; exit 1; }
+
+format: ## Format all Swift
+	$(SWIFT) format -i --parallel -r $(SOURCES)
+
+clean: ## Remove what was built; stores are kept
+	rm -rf $(BUILD) .venv
+
+.venv/ready: Tests/Integration/requirements.txt
+	@Scripts/install-python.sh
+	@touch $@

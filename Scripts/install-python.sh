@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# Makes .venv with the clients and tools of Tests/Integration/requirements.txt.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+python=${PYTHON3:-python3}
+if ! "$python" -m venv .venv >/dev/null 2>&1; then
+    # Debian keeps venv's own installer in a package of its own.
+    Scripts/install-packages.sh python3-venv
+    "$python" -m venv .venv
+fi
+.venv/bin/python -m pip install --quiet --disable-pip-version-check -r Tests/Integration/requirements.txt </dev/null

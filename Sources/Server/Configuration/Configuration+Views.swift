@@ -1,0 +1,177 @@
+import Base
+import Telemetry
+
+// What each room is handed: plain values with units in their types, none of them optional. Keys appear nowhere else.
+
+/// Where one listener binds and how it treats its peers.
+public struct ListenerSettings: Sendable {
+    /// Local address, for instance `0.0.0.0`.
+    public var host: String
+    /// 0 takes a free port.
+    public var port: Int
+    public var connectionsMaximum: Int
+    public var idleTime: Duration
+}
+
+public struct BrokerSettings: Sendable {
+    public var listener: ListenerSettings
+    /// Empty: the server finds out.
+    public var name: String
+    public var clusterName: String
+    public var id: Int64
+    /// The address that clients are told; empty: the server finds out.
+    public var advertisedHost: String
+    public var nameServers: [String]
+    public var registrationPeriod: Duration
+    public var registrationTimeout: Duration
+    /// Bits as in RocketMQ: 4 read, 2 write.
+    public var permission: Int32
+    public var region: String
+    public var isTracing: Bool
+    public var topics: TopicSettings
+    public var consumers: ConsumerSettings
+    public var store: StoreSettings
+}
+
+public struct TopicSettings: Sendable {
+    public var createsAutomatically: Bool
+    public var queueCountDefault: Int32
+    public var isClusterTopicWritable: Bool
+    public var isBrokerTopicWritable: Bool
+    /// Nil when traces have no topic of their own.
+    public var traceTopic: String?
+    public var createsGroupsAutomatically: Bool
+}
+
+public struct ConsumerSettings: Sendable {
+    public var holdsPulls: Bool
+    /// How long a pull is held when ``holdsPulls`` is false.
+    public var shortHold: Duration
+    public var notifiesMembershipChanges: Bool
+    public var clientExpiry: Duration
+    public var recentBytesMaximum: Int
+    public var recentMessagesMaximum: Int
+    public var oldBytesMaximum: Int
+    public var oldMessagesMaximum: Int
+    /// Share of the machine's memory, in percent, within which messages count as recent.
+    public var recentMemoryPercent: Int
+    public var queryMessagesMaximum: Int
+}
+
+public struct StoreSettings: Sendable {
+    public var root: String
+    public var commitLog: String
+    public var segmentSize: Int
+    /// A multiple of 20.
+    public var consumeQueueFileSize: Int
+    public var messageSizeMaximum: Int
+    public var flushesSynchronously: Bool
+    public var flushInterval: Duration
+    public var flushTimeout: Duration
+    public var retention: RetentionSettings
+    public var indexesMessages: Bool
+    public var indexSlots: Int
+    public var indexEntries: Int
+}
+
+public struct RetentionSettings: Sendable {
+    public var age: Duration
+    /// Hours of the day, local time.
+    public var hours: [Int]
+    /// Shares of the disk in use, in percent.
+    public var cleanPercent: Int
+    public var forcePercent: Int
+    public var refusePercent: Int
+    public var deletesForcibly: Bool
+    public var interval: Duration
+    public var pauseBetweenFiles: Duration
+    public var filesPerPass: Int
+}
+
+public struct NameServerSettings: Sendable {
+    public var listener: ListenerSettings
+    public var keyValueFile: String
+    public var addsOrderConfiguration: Bool
+    public var scanInterval: Duration
+    public var listsAllTopics: Bool
+    public var listsClusterTopics: Bool
+}
+
+// MARK: - From keys to values
+
+extension Configuration {
+    public var logLevel: LogLevel { LogLevel(name: text("logLevel")) ?? .info }
+
+    public var broker: BrokerSettings {
+        BrokerSettings(
+            listener: listener(port: integer("listenPort")),
+            name: text("brokerName"), clusterName: text("brokerClusterName"), id: Int64(integer("brokerId")),
+            advertisedHost: text("brokerIP1"), nameServers: list("namesrvAddr"),
+            registrationPeriod: duration("registerNameServerPeriod"),
+            registrationTimeout: duration("registerBrokerTimeoutMills"),
+            permission: Int32(integer("brokerPermission")), region: text("regionId"), isTracing: boolean("traceOn"),
+            topics: topics, consumers: consumers, store: store)
+    }
+
+    public var nameServer: NameServerSettings {
+        let file = text("kvConfigPath")
+        return NameServerSettings(
+            listener: listener(port: integer(role == .standalone ? "nameServerPort" : "listenPort")),
+            keyValueFile: file.isEmpty ? text("storePathRootDir") + "/namesrv/kvConfig.json" : file,
+            addsOrderConfiguration: boolean("orderMessageEnable"),
+            scanInterval: duration("scanNotActiveBrokerInterval"),
+            listsAllTopics: boolean("enableAllTopicList"), listsClusterTopics: boolean("enableTopicList"))
+    }
+
+    private func listener(port: Int) -> ListenerSettings {
+        ListenerSettings(
+            host: text("bindAddress"), port: port, connectionsMaximum: integer("maximumConnections"),
+            idleTime: duration("serverChannelMaxIdleTimeSeconds"))
+    }
+
+    private var topics: TopicSettings {
+        TopicSettings(
+            createsAutomatically: boolean("autoCreateTopicEnable"),
+            queueCountDefault: Int32(integer("defaultTopicQueueNums")),
+            isClusterTopicWritable: boolean("clusterTopicEnable"),
+            isBrokerTopicWritable: boolean("brokerTopicEnable"),
+            traceTopic: boolean("traceTopicEnable") ? text("msgTraceTopicName") : nil,
+            createsGroupsAutomatically: boolean("autoCreateSubscriptionGroup"))
+    }
+
+    private var consumers: ConsumerSettings {
+        ConsumerSettings(
+            holdsPulls: boolean("longPollingEnable"), shortHold: duration("shortPollingTimeMills"),
+            notifiesMembershipChanges: boolean("notifyConsumerIdsChangedEnable"),
+            clientExpiry: duration("channelExpiredTimeout"),
+            recentBytesMaximum: integer("maxTransferBytesOnMessageInMemory"),
+            recentMessagesMaximum: integer("maxTransferCountOnMessageInMemory"),
+            oldBytesMaximum: integer("maxTransferBytesOnMessageInDisk"),
+            oldMessagesMaximum: integer("maxTransferCountOnMessageInDisk"),
+            recentMemoryPercent: integer("accessMessageInMemoryMaxRatio"),
+            queryMessagesMaximum: integer("defaultQueryMaxNum"))
+    }
+
+    private var store: StoreSettings {
+        let commitLog = text("storePathCommitLog")
+        // RocketMQ rounds up likewise, so that an entry never spans two files.
+        let wholeEntries = (integer("mappedFileSizeConsumeQueue") + 19) / 20 * 20
+        return StoreSettings(
+            root: text("storePathRootDir"),
+            commitLog: commitLog.isEmpty ? text("storePathRootDir") + "/commitlog" : commitLog,
+            segmentSize: integer("mappedFileSizeCommitLog"), consumeQueueFileSize: wholeEntries,
+            messageSizeMaximum: integer("maxMessageSize"), flushesSynchronously: text("flushDiskType") == "SYNC_FLUSH",
+            flushInterval: duration("flushIntervalCommitLog"), flushTimeout: duration("syncFlushTimeout"),
+            retention: retention, indexesMessages: boolean("messageIndexEnable"),
+            indexSlots: integer("maxHashSlotNum"), indexEntries: integer("maxIndexNum"))
+    }
+
+    private var retention: RetentionSettings {
+        RetentionSettings(
+            age: duration("fileReservedTime"), hours: hours("deleteWhen"),
+            cleanPercent: integer("diskMaxUsedSpaceRatio"), forcePercent: integer("diskSpaceCleanForciblyRatio"),
+            refusePercent: integer("diskSpaceWarningLevelRatio"),
+            deletesForcibly: boolean("cleanFileForciblyEnable"), interval: duration("cleanResourceInterval"),
+            pauseBetweenFiles: duration("deleteCommitLogFilesInterval"), filesPerPass: integer("deleteFileBatchMax"))
+    }
+}

@@ -1,0 +1,204 @@
+import Base
+
+// Defaults and ranges are RocketMQ 4.9's where it has the key (RocketMQ reference, appendix C), unless the summary says why not.
+
+extension Setting {
+    /// Every setting, in the order in which they are shown. Keys are unique.
+    public static let all: [Setting] =
+        network + identity + topics + consumers + store + retention + index + nameServer + ignored
+
+    private static let port = Kind.integer(0...65535)
+    private static let ratio = Kind.integer(1...99)
+    private static let anyMilliseconds = Kind.duration(.milliseconds, 1...86_400_000)
+    private static let fileSizeMaximum: Int64 = 2_147_483_647
+
+    // MARK: - Network
+
+    static let network: [Setting] = [
+        Setting(
+            "listenPort", port, "10911", nameServer: "9876", in: .any, flag: "listen-port",
+            "TCP port for clients; 0 takes a free one. The broker's in `start` and `broker`, the name server's in `namesrv`."
+        ),
+        Setting(
+            "nameServerPort", port, "9876", in: .standalone, flag: "name-server-port",
+            "TCP port of the name server that `start` runs beside the broker; 0 takes a free one. Not RocketMQ's."),
+        Setting(
+            "bindAddress", .text, "0.0.0.0", in: .any, flag: "bind",
+            "Local address to listen on; 127.0.0.1 keeps other machines out. RocketMQ 5's name for it."),
+        Setting(
+            "brokerIP1", .text, "", flag: "broker-ip",
+            "Address that clients are told to connect to; empty takes the first address of this machine that is no loopback."
+        ),
+        Setting(
+            "namesrvAddr", .addresses, "", flag: "name-server",
+            "Name servers to register with. `start` registers with its own besides; NAMESRV_ADDR is read too."),
+        Setting(
+            "maximumConnections", .integer(1...1_000_000), "20000", in: .any,
+            "Connections at a time; further ones are closed at once with a line in the log. Not RocketMQ's."),
+        Setting(
+            "serverChannelMaxIdleTimeSeconds", .duration(.seconds, 1...86_400), "120", in: .any,
+            "A connection without traffic for this long is closed."),
+        Setting(
+            "registerNameServerPeriod", .duration(.milliseconds, 1000...60_000), "30000",
+            "Time between two registrations with each name server."),
+        Setting(
+            "registerBrokerTimeoutMills", .duration(.milliseconds, 100...600_000), "6000",
+            "How long one registration may take."),
+        Setting(
+            "logLevel", .choice(["trace", "debug", "info", "notice", "warning", "error", "critical"]), "info", in: .any,
+            flag: "log-level", "Least serious lines that the log shows. Not RocketMQ's."),
+    ]
+
+    // MARK: - Who this broker is
+
+    static let identity: [Setting] = [
+        Setting(
+            "brokerClusterName", .text, "DefaultCluster", flag: "cluster", "Cluster that the broker belongs to."),
+        Setting("brokerName", .text, "", flag: "broker-name", "Name of the broker; empty takes the host's name."),
+        Setting(
+            "brokerId", .integer(0...0), "0",
+            "0 is the master of its name. Replicas (above 0) do not exist yet."),
+        Setting(
+            "brokerRole", .choice(["ASYNC_MASTER", "SYNC_MASTER"]), "ASYNC_MASTER",
+            ignored: "there are no replicas yet, so both roles store on this broker alone",
+            "Role in replication."),
+        Setting(
+            "brokerPermission", .integer(0...7), "6",
+            "What clients may do: 4 reads, 2 writes, 6 both. Without 2, sends are refused and routes say so."),
+        Setting("regionId", .text, "DefaultRegion", "Region name in the answer to each send."),
+        Setting("traceOn", .boolean, "true", "Tells producers whether to trace, in the answer to each send."),
+        Setting(
+            "aclEnable", .choice(["false"]), "false",
+            "Access control. Not available yet, so only false is accepted: a broker that looks guarded must be."),
+    ]
+
+    // MARK: - Topics and groups
+
+    static let topics: [Setting] = [
+        Setting(
+            "autoCreateTopicEnable", .boolean, "true",
+            "A send to an unknown topic creates it, with the settings of TBW102. Turn it off in production."),
+        Setting(
+            "defaultTopicQueueNums", .integer(1...Int64(Limits.queuesPerTopicMaximum)), "8",
+            "Queues of TBW102, and so the most that an automatically created topic gets."),
+        Setting("clusterTopicEnable", .boolean, "true", "The system topic named like the cluster may be written."),
+        Setting("brokerTopicEnable", .boolean, "true", "The system topic named like the broker may be written."),
+        Setting("traceTopicEnable", .boolean, "false", "Creates the topic that traces go to."),
+        Setting("msgTraceTopicName", .text, "RMQ_SYS_TRACE_TOPIC", "Name of the topic that traces go to."),
+        Setting(
+            "autoCreateSubscriptionGroup", .boolean, "true",
+            "A pull by an unknown consumer group creates it. Turn it off in production."),
+    ]
+
+    // MARK: - Consumers
+
+    static let consumers: [Setting] = [
+        Setting(
+            "longPollingEnable", .boolean, "true",
+            "A pull that finds nothing is held until a message comes or the client's time is over."),
+        Setting(
+            "shortPollingTimeMills", .duration(.milliseconds, 1...60_000), "1000",
+            "How long such a pull is held when longPollingEnable is false."),
+        Setting(
+            "notifyConsumerIdsChangedEnable", .boolean, "true",
+            "Tells the members of a group at once when one comes or goes."),
+        Setting(
+            "channelExpiredTimeout", .duration(.milliseconds, 1000...3_600_000), "120000",
+            "A client without a heartbeat for this long leaves its groups."),
+        Setting(
+            "maxTransferBytesOnMessageInMemory", .bytes(1...16_777_216), "262144",
+            "Bytes after which a pull answer is full when its messages are recent."),
+        Setting(
+            "maxTransferCountOnMessageInMemory", .integer(1...Int64(Limits.pullMessagesMaximum)), "32",
+            "Messages after which a pull answer is full when they are recent."),
+        Setting(
+            "maxTransferBytesOnMessageInDisk", .bytes(1...16_777_216), "65536",
+            "Bytes after which a pull answer is full when its messages are old."),
+        Setting(
+            "maxTransferCountOnMessageInDisk", .integer(1...Int64(Limits.pullMessagesMaximum)), "8",
+            "Messages after which a pull answer is full when they are old."),
+        Setting(
+            "accessMessageInMemoryMaxRatio", .integer(1...99), "40",
+            "Messages within this share of the machine's memory from the end of the log count as recent, in percent."),
+        Setting(
+            "defaultQueryMaxNum", .integer(1...1024), "32", "Most messages that a query by key answers with."),
+    ]
+
+    // MARK: - Store
+
+    static let store: [Setting] = [
+        Setting(
+            "storePathRootDir", .text, "data", in: .any, flag: "store",
+            "Folder of everything that is kept. RocketMQ's default is ~/store; here nothing is hidden away."),
+        Setting(
+            "storePathCommitLog", .text, "", "Folder of the commit log; empty is commitlog below storePathRootDir."),
+        Setting(
+            "mappedFileSizeCommitLog", .bytes(65_536...fileSizeMaximum), "1073741824",
+            "Size of one segment of the commit log."),
+        Setting(
+            "mappedFileSizeConsumeQueue", .bytes(20...fileSizeMaximum), "6000000",
+            "Size of one file of a consume queue; rounded up to whole entries of 20 bytes."),
+        Setting(
+            "maxMessageSize", .bytes(1...Int64(Limits.frameSizeMaximum) - 65_536), String(Limits.messageSizeDefault),
+            "Largest body of one message, and of one batch."),
+        Setting(
+            "flushDiskType", .choice(["ASYNC_FLUSH", "SYNC_FLUSH"]), "ASYNC_FLUSH", flag: "flush",
+            "ASYNC_FLUSH answers a send when it is in the page cache; SYNC_FLUSH when it is on the disk."),
+        Setting(
+            "flushIntervalCommitLog", .duration(.milliseconds, 1...60_000), "500",
+            "With ASYNC_FLUSH: time between two flushes, which is what a power failure can cost."),
+        Setting(
+            "syncFlushTimeout", .duration(.milliseconds, 1...600_000), "5000",
+            "With SYNC_FLUSH: a send that is not on the disk by then is answered FLUSH_DISK_TIMEOUT."),
+    ]
+
+    // MARK: - Retention
+
+    static let retention: [Setting] = [
+        Setting(
+            "fileReservedTime", .duration(.hours, 1...1_000_000), "72",
+            "Age in hours after which a segment may be deleted."),
+        Setting("deleteWhen", .hours, "04", "Hours of the day (local time) at which old segments are deleted."),
+        Setting(
+            "diskMaxUsedSpaceRatio", .integer(10...95), "75",
+            "Use of the disk in percent above which old segments are deleted at any hour."),
+        Setting(
+            "diskSpaceCleanForciblyRatio", ratio, "85",
+            "Use in percent above which the oldest segments are deleted whatever their age (5.x; a system property in 4.9)."
+        ),
+        Setting(
+            "diskSpaceWarningLevelRatio", ratio, "90",
+            "Use in percent above which sends are refused; reads go on (5.x; a system property in 4.9)."),
+        Setting("cleanFileForciblyEnable", .boolean, "true", "Whether diskSpaceCleanForciblyRatio has an effect."),
+        Setting("cleanResourceInterval", anyMilliseconds, "10000", "Time between two looks at age and disk."),
+        Setting(
+            "deleteCommitLogFilesInterval", .duration(.milliseconds, 0...60_000), "100",
+            "Pause between two deleted segments, so that the disk is not busy with nothing else."),
+        Setting(
+            "deleteFileBatchMax", .integer(1...10_000), "10", "Most segments deleted in one look (5.x)."),
+    ]
+
+    // MARK: - Message index
+
+    static let index: [Setting] = [
+        Setting("messageIndexEnable", .boolean, "true", "Indexes messages by key, so that they can be queried."),
+        Setting("maxHashSlotNum", .integer(1...100_000_000), "5000000", "Hash slots of one index file."),
+        Setting("maxIndexNum", .integer(2...400_000_000), "20000000", "Entries of one index file."),
+    ]
+
+    // MARK: - Name server
+
+    private static let nameServers: Roles = [.nameServer, .standalone]
+
+    static let nameServer: [Setting] = [
+        Setting(
+            "kvConfigPath", .text, "", in: nameServers,
+            "File of the key-value configuration; empty is namesrv/kvConfig.json below storePathRootDir."),
+        Setting("orderMessageEnable", .boolean, "false", in: nameServers, "Adds the order configuration to routes."),
+        Setting(
+            "scanNotActiveBrokerInterval", anyMilliseconds, "5000", in: nameServers,
+            "Time between two looks for brokers that stopped registering (5.x)."),
+        Setting("enableAllTopicList", .boolean, "true", in: nameServers, "Answers requests for all topics (5.x)."),
+        Setting("enableTopicList", .boolean, "true", in: nameServers, "Answers requests for a cluster's topics (5.x)."),
+    ]
+}

@@ -1,0 +1,33 @@
+import Administration
+import Glibc
+
+/// The program: all commands in one table.
+@main
+struct Apus {
+    static let table = CommandTable(
+        ConfigurationCommands.all + StandardCommands.all,
+        groups: [
+            CommandGroup("topic", "Look at and change topics"),
+            CommandGroup("group", "Look at and change consumer groups"),
+            CommandGroup("config", "Look at the configuration"),
+        ])
+
+    static func main() async {
+        let words = Array(CommandLine.arguments.dropFirst())
+        let code = await table.main(words, environment: environment)
+        exit(code.rawValue)
+    }
+
+    /// The environment of this process. Of a name that comes twice, the first counts, as for getenv.
+    static var environment: [String: String] {
+        var result: [String: String] = [:]
+        // SAFETY: nothing in this process changes the environment, so the array and its strings stay as they are.
+        var entry = unsafe environ
+        while let text = entry.pointee {
+            let pair = String(cString: text).split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+            if pair.count == 2, result[String(pair[0])] == nil { result[String(pair[0])] = String(pair[1]) }
+            entry += 1
+        }
+        return result
+    }
+}
