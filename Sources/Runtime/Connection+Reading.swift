@@ -113,6 +113,8 @@ extension Connection {
             loop.counters.bytesReceived += result
             lastTraffic = loop.turnClock.turnStart
             deliver(buffer)
+            // The handler may have paused and resumed within the call.
+            resumeReadingIfAllowed()
         } else {
             keep(buffer)
             if result < 0 { ended(Int32(truncatingIfNeeded: result)) }

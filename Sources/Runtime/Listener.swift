@@ -93,14 +93,14 @@ public final class Listener: HandleOwner {
     }
 
     private func pause(_ status: Int32) {
-        complain("connections cannot be accepted", ["error": describe(status)])
+        complain("connections cannot be accepted", describe(status))
         uv_poll_stop(poll)
         loop.schedule(afterMilliseconds: Self.pauseMilliseconds) { [weak self] in self?.startPolling() }
     }
 
     private func take(_ socket: Int32) {
         guard let accept, connections < connectionsMaximum else {
-            complain("too many connections", ["maximum": "\(connectionsMaximum)"])
+            complain("too many connections", "the maximum is \(connectionsMaximum)")
             loop.counters.refused += 1
             Glibc.close(socket)
             return
@@ -118,15 +118,14 @@ public final class Listener: HandleOwner {
     }
 
     /// Logs at most once a second, since a stranger may provoke it at will.
-    private func complain(_ message: String, _ metadata: KeyValuePairs<String, String>) {
+    private func complain(_ message: String, _ detail: String) {
         let now = loop.clock.monotonic
         if let lastComplaint, now.milliseconds(since: lastComplaint) < 1000 {
             silentComplaints += 1
             return
         }
         loop.log.warning(
-            "\(message) (\(silentComplaints) more since the last such line) "
-                + metadata.map { "\($0.key)=\($0.value)" }.joined(separator: " "), ["listener": "\(address)"])
+            message, ["listener": "\(address)", "detail": detail, "sinceLastLine": "\(silentComplaints + 1)"])
         lastComplaint = now
         silentComplaints = 0
     }

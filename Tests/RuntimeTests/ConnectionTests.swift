@@ -213,6 +213,29 @@ struct ConnectionTests {
         #expect(frames == (0...10).map { [$0] })
     }
 
+    @Test("pausing and resuming within one call changes nothing")
+    func pauseAndResume() throws {
+        var frames = 0
+        try onLoop { loop in
+            let listener = try loop.listenOnLoopback { _ in
+                Frames { _, connection in
+                    connection.pauseReading()
+                    connection.resumeReading()
+                    frames += 1
+                    if frames == 4 { loop.stop() }
+                }
+            }
+            loop.connectToLoopback(listener.port, Frames()) { connection in
+                loop.schedule(afterMilliseconds: 0, repeatingEveryMilliseconds: 5) {
+                    // One frame and a piece of the next, so that something is left each time.
+                    connection.output.append([0, 0, 0, 1, 9])
+                    connection.outputAdded()
+                }
+            }
+        }
+        #expect(frames == 4)
+    }
+
     @Test("closing sends what is pending first; aborting does not wait")
     func closeFlushes() throws {
         let answer = pattern(3_000_000)

@@ -100,6 +100,32 @@ struct ListenerTests {
         }
     }
 
+    @Test("without free descriptors the loop waits quietly, and accepts when there are some")
+    func descriptorsExhausted() async {
+        await #expect(processExitsWith: .success) {
+            let loop = try EventLoop()
+            let listener = try loop.listenOnLoopback { _ in Frames() }
+            var server = try #require(SocketAddress(numeric: "127.0.0.1", port: UInt16(listener.port)))
+            let size = server.size
+            let client = Glibc.socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+            // No descriptor above this one.
+            var limit = rlimit(rlim_cur: rlim_t(client + 1), rlim_max: rlim_t(client + 1))
+            setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+            _ = server.withPointer { Glibc.connect(client, $0, size) }
+            loop.schedule(afterMilliseconds: 250) {
+                #expect(listener.connections == 0)
+                #expect(loop.counters.turns < 20)
+                // The kernel finishes the connection although its client has gone.
+                close(client)
+            }
+            loop.schedule(afterMilliseconds: 1, repeatingEveryMilliseconds: 20) {
+                if loop.counters.accepted == 1 { exit(0) }
+            }
+            loop.schedule(afterMilliseconds: 5000) { exit(1) }
+            loop.run()
+        }
+    }
+
     @Test("nobody listens")
     func refused() throws {
         try failure(host: "127.0.0.1", port: unusedPort(), timeout: 5000, is: .refused)
