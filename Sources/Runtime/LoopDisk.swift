@@ -72,6 +72,22 @@ public final class LoopDisk: Disk {
         guard result >= 0 else { throw DiskError(-result, "synchronize directory", path) }
     }
 
+    public func lock(_ path: String) throws(DiskError) -> any DiskFile {
+        let descriptor = try Descriptor(path, O_RDWR | O_CREAT, "lock")
+        let status = apus_lock(descriptor.number)
+        guard status == 0 else {
+            var error = DiskError(-status, "lock", path)
+            // POSIX leaves it to the system which of the two means "taken".
+            if status == -EAGAIN || status == -EACCES { error.kind = .locked }
+            throw error
+        }
+        return LoopFile(loop, path, descriptor)
+    }
+
+    public func synchronizeAll(_ path: String) throws(DiskError) {
+        if let error = synchronizeFileSystem(of: path) { throw error }
+    }
+
     public func synchronizeAllInBackground(_ path: String, _ completion: @escaping (DiskError?) -> Void) {
         loop.runInBackground({ synchronizeFileSystem(of: path) }, completion)
     }

@@ -97,6 +97,17 @@ struct LoopDiskTests {
         }
     }
 
+    @Test("a locked file is locked until it is closed")
+    func lock() throws {
+        try withDisk { disk, folder in
+            let lock = try disk.lock(folder + "/lock")
+            expect(.locked) { _ = try disk.lock(folder + "/lock") }
+            try disk.synchronizeAll(folder)
+            lock.close()
+            _ = try disk.lock(folder + "/lock")
+        }
+    }
+
     @Test("work in the background completes on the loop, also on a file closed meanwhile")
     func background() throws {
         var completions: [String] = []

@@ -5,11 +5,13 @@
 // Linux calls that glibc declares only under _GNU_SOURCE, which Swift's importer does not set, and names that Swift cannot
 // tell apart (`statvfs` is a struct and a function). Each returns a negative error number instead of setting errno.
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <sys/socket.h>
 #include <sys/statvfs.h>
 #include <sys/types.h>
 #include <sys/uio.h>
+#include <unistd.h>
 
 /// preadv2 with RWF_NOWAIT (Linux 4.14): reads only what lies in the page cache.
 static inline ssize_t apus_pread_nowait(int descriptor, void *buffer, size_t count, int64_t offset) {
@@ -40,6 +42,13 @@ static inline int apus_accept(int descriptor) {
     extern int accept4(int, struct sockaddr *, socklen_t *, int);
     int result = accept4(descriptor, 0, 0, SOCK_NONBLOCK | SOCK_CLOEXEC);
     return result < 0 ? -errno : result;
+}
+
+/// Locks the whole file for this open descriptor (F_OFD_SETLK, 37): against other descriptors, also of this process, and
+/// against the POSIX locks that a Java program takes. Gone when the descriptor is closed.
+static inline int apus_lock(int descriptor) {
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    return fcntl(descriptor, 37, &lock) < 0 ? -errno : 0;
 }
 
 /// Names the calling thread; the kernel keeps 15 bytes.
