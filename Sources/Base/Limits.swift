@@ -18,4 +18,12 @@ public enum Limits {
     public static let pullMessagesMaximum = 1024
     /// Most queues a topic may have.
     public static let queuesPerTopicMaximum = 65_536
+    /// Longest time that a pull is held, in milliseconds; clients ask for 15,000.
+    public static let pullHoldMillisecondsMaximum: Int64 = 600_000
+    /// Most pulls that are held for one connection; further ones are answered at once.
+    public static let heldPullsPerConnectionMaximum = 16_384
+    /// Most messages in one batch.
+    public static let batchMessagesMaximum = 65_536
+    /// Most records in the answer to one query by key.
+    public static let queryMessagesMaximum = 64
 }

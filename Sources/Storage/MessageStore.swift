@@ -34,6 +34,7 @@ public final class MessageStore {
     public internal(set) var isForeign: Bool
     private let entryBuffer: UnsafeMutableBufferPointer<ConsumeQueueEntry>
     private let scratch = ByteBuffer(capacity: 1024)
+    private var lastFlush: MonotonicTime
     /// Held for its lock.
     private let lockFile: any DiskFile
     public internal(set) var metrics = StorageMetrics()
@@ -59,6 +60,7 @@ public final class MessageStore {
         trustedViewsOffset = recovered.trustedViewsOffset
         isForeign = recovered.isForeign
         lockFile = recovered.lockFile
+        lastFlush = clock.monotonic
         checkpointer = Checkpointer(recovered: recovered)
         retention = Retention(configuration: recovered.configuration.retention, clock: clock)
         entryBuffer = .allocate(capacity: FetchLimits.scanMaximum)
@@ -238,11 +240,13 @@ public final class MessageStore {
     /// Appends the records of messages from `offset` on to `buffer`, as many as the limits of one answer allow.
     ///
     /// - Parameter maximumCount: what the client asks; see ``FetchLimits`` for the other limits.
+    /// - Parameter mayWait: whether to block for records that are on the medium only: true after a ``prefetch(_:_:)``, for
+    ///   some file systems never tell whether a read would block.
     /// - Parameter matches: whether a message with this hash of its tag is wanted.
     /// - Returns: what was found; with ``FetchStatus/cold`` nothing was appended, and the records must be brought from the
     ///   medium first: ``prefetch(_:_:)``.
     public func fetch(
-        _ queue: StoredQueue, from offset: QueueOffset, maximumCount: Int, into buffer: ByteBuffer,
+        _ queue: StoredQueue, from offset: QueueOffset, maximumCount: Int, mayWait: Bool, into buffer: ByteBuffer,
         matches: (Int64) -> Bool
     ) throws(StorageError) -> FetchResult {
         let minimum = try minimumOffset(of: queue)
@@ -273,7 +277,7 @@ public final class MessageStore {
                 scanned += 1
                 continue
             }
-            switch try commitLog.read(at: entry.physicalOffset, size: size, mayWait: false, into: buffer) {
+            switch try commitLog.read(at: entry.physicalOffset, size: size, mayWait: mayWait, into: buffer) {
             case .done:
                 try checkServed(entry, in: buffer, queue)
                 result.messageCount += 1
@@ -395,12 +399,30 @@ public final class MessageStore {
         }
     }
 
+    /// The newest record with a key, and when it was stored; zero when there is none.
+    public var lastIndexed: (offset: PhysicalOffset, timestamp: Timestamp) {
+        guard let last = index?.last else { return (.zero, Timestamp(milliseconds: 0)) }
+        return (last.physicalOffset, last.storeTimestamp)
+    }
+
+    /// Whether the record at `offset` is not counted as old (``StoreConfiguration/hotRangeBytes``); true for a queue that
+    /// holds nothing yet.
+    public func isRecent(_ queue: StoredQueue, at offset: QueueOffset) throws(StorageError) -> Bool {
+        let entry = try withDisk { () throws(DiskError) in try queue.consumeQueue.entry(at: offset) }
+        guard let entry else { return true }
+        return !isOld(entry.physicalOffset)
+    }
+
     // MARK: - Housekeeping
 
-    /// Does what is due: checkpoints, retention, asynchronous flush. Call it from a timer, a few times a second; each call
-    /// does a bounded piece of work.
+    /// Does what is due: checkpoints, retention, asynchronous flush. Call it from a timer, some twenty times a second; each
+    /// call does a bounded piece of work.
     public func keepHouse() throws(StorageError) {
-        if configuration.flushMode == .asynchronous { flush() }
+        let now = clock.monotonic
+        if now.milliseconds(since: lastFlush) >= configuration.flushIntervalMilliseconds {
+            lastFlush = now
+            flush()
+        }
         try checkpointer.step(self)
         try retention.step(self)
     }

@@ -76,9 +76,21 @@ extension Broker {
     }
 
     /// The queue of a topic that is there; nil otherwise.
-    private func queue(topic name: RawSpan, _ queueID: QueueID) throws(BrokerError) -> StoredQueue? {
+    func queue(topic name: RawSpan, _ queueID: QueueID) throws(BrokerError) -> StoredQueue? {
         guard let topic = state.topics[name], queueID.rawValue >= 0, queueID.rawValue < topic.configuration.queueCount
         else { return nil }
         return try topic.queue(queueID, in: store)
     }
+}
+
+extension Broker {
+    /// Whether the queue's message 0 is still among the newest of the log, where a new group may well begin with it
+    /// (`checkInDiskByConsumeOffset` of RocketMQ).
+    public func isFirstMessageRecent(topic name: RawSpan, queueID: QueueID) -> Bool {
+        guard let queue = try? queue(topic: name, queueID) else { return false }
+        return (try? store.isRecent(queue, at: .zero)) ?? false
+    }
+
+    /// The newest record of the message index, for the answers to queries.
+    public var lastIndexed: (offset: PhysicalOffset, timestamp: Timestamp) { store.lastIndexed }
 }

@@ -40,14 +40,16 @@ extension Broker {
 
     /// Appends messages of the queue from `offset` on to `buffer`.
     /// - Parameter maximumCount: what the client asks for; less may come (``FetchLimits``).
+    /// - Parameter mayWait: see ``MessageStore/fetch(_:from:maximumCount:mayWait:into:matches:)``.
     public func fetch(
-        _ queue: StoredQueue, from offset: QueueOffset, maximumCount: Int, filter: TagFilter, into buffer: ByteBuffer
+        _ queue: StoredQueue, from offset: QueueOffset, maximumCount: Int, filter: TagFilter, mayWait: Bool = false,
+        into buffer: ByteBuffer
     ) throws(BrokerError) -> FetchResult {
         do {
             let count = max(1, min(maximumCount, Limits.pullMessagesMaximum))
-            let result = try store.fetch(queue, from: offset, maximumCount: count, into: buffer) {
-                filter.matches($0)
-            }
+            let result = try store.fetch(
+                queue, from: offset, maximumCount: count, mayWait: mayWait, into: buffer
+            ) { filter.matches($0) }
             metrics.messagesFetched += Int64(result.messageCount)
             metrics.bytesFetched += Int64(result.byteCount)
             return result

@@ -1,0 +1,167 @@
+import Base
+import BrokerCore
+import Bytes
+import Model
+import RemotingProtocol
+import Runtime
+import Storage
+import Telemetry
+
+/// A broker behind the remoting protocol: what its connections share. Belongs to the thread of its event loop.
+///
+/// Give ``accept(_:)`` to a listener, call ``start(on:)`` once, and ``stop()`` at the end. Each turn of the loop ends with
+/// ``endTurn()``: everything that arrived is written at once, and then its answers leave.
+public final class BrokerFrontend {
+    public let broker: Broker
+    let log: Log
+    /// `syncFlushTimeout`, in ms.
+    let flushTimeoutMilliseconds: Int64
+    /// Requests are handled one at a time, so one header and one buffer of each kind serve all connections.
+    let header = CommandHeader()
+    let properties = ByteBuffer(capacity: 1024)
+    let records = ByteBuffer(capacity: 64 * 1024)
+    /// Answers to sends that are safe when written, and when flushed.
+    var writtenGate = ReplyGate()
+    var flushedGate = ReplyGate()
+    /// `CLUSTER␁<cluster>`, which every stored message carries.
+    let clusterProperty: [UInt8]
+    private var sessions: [ObjectIdentifier: BrokerSession] = [:]
+    private weak var loop: EventLoop?
+    private var ticker: LoopTimer?
+    private var housekeeper: LoopTimer?
+    /// Called when the store has failed and the process should stop.
+    public var storeFailed: (StorageError) -> Void = { _ in }
+    private var hasFailed = false
+
+    /// How often ``Broker/keepHouse()`` runs.
+    static let housekeepingMilliseconds: Int64 = 50
+    /// How often held pulls are looked at while there are any.
+    static let tickMilliseconds: Int64 = 10
+
+    public init(broker: Broker, flushTimeoutMilliseconds: Int64 = 5_000, log: Log) {
+        self.broker = broker
+        self.log = log.labelled("broker")
+        self.flushTimeoutMilliseconds = flushTimeoutMilliseconds
+        clusterProperty =
+            Array("CLUSTER".utf8) + [PropertyName.nameSeparator] + Array(broker.configuration.cluster.utf8)
+        broker.store.flushFinished = { [weak self] in self?.flushFinished() }
+    }
+
+    /// Begins to end the loop's turns and to keep house.
+    public func start(on loop: EventLoop) {
+        self.loop = loop
+        loop.atTurnEnd { [weak self] in self?.endTurn() }
+        housekeeper = loop.schedule(
+            afterMilliseconds: Self.housekeepingMilliseconds,
+            repeatingEveryMilliseconds: Self.housekeepingMilliseconds
+        ) { [weak self] in self?.keepHouse() }
+    }
+
+    /// The session for a new connection.
+    public func accept(_ connection: Connection) -> any ConnectionHandler {
+        let session = BrokerSession(self, peer: connection.peer, connection: connection)
+        sessions[ObjectIdentifier(session)] = session
+        return session
+    }
+
+    /// A session whose answers are appended to `output` instead of a connection's.
+    public func makeSession(peer: HostAddress, output: ByteBuffer) -> BrokerSession {
+        BrokerSession(self, peer: peer, output: output)
+    }
+
+    func closed(_ session: BrokerSession) {
+        sessions[ObjectIdentifier(session)] = nil
+        broker.closed(session)
+    }
+
+    public var sessionCount: Int { sessions.count }
+
+    // MARK: - Turns
+
+    /// Writes everything of this turn, shows it to those who wait, and sends the answers that need no more than that.
+    public func endTurn() {
+        guard !hasFailed else { return }
+        do {
+            try broker.endTurn()
+        } catch {
+            return fail(error)
+        }
+        writtenGate.release(upTo: broker.written)
+        if !flushedGate.isEmpty {
+            flushedGate.release(upTo: broker.flushed)
+            if !flushedGate.isEmpty { broker.flush() }
+        }
+    }
+
+    private func flushFinished() {
+        if let failure = broker.store.failure { return fail(.stopped(failure)) }
+        flushedGate.release(upTo: broker.flushed)
+    }
+
+    private func keepHouse() {
+        guard !hasFailed else { return }
+        do {
+            try broker.keepHouse()
+        } catch .stopped(let error) {
+            fail(.stopped(error))
+        } catch {
+            log.error("housekeeping failed; it is tried again", ["error": error.description])
+        }
+        expireFlushes()
+    }
+
+    /// Nothing that is only in memory may be acknowledged any more; reads go on until the process stops.
+    private func fail(_ error: StorageError) {
+        guard !hasFailed else { return }
+        hasFailed = true
+        log.error("the store has failed: no message is taken any more", ["error": error.description])
+        writtenGate.abandon("the store has failed")
+        flushedGate.abandon("the store has failed")
+        storeFailed(error)
+    }
+
+    // MARK: - Deadlines
+
+    /// Tells producers whose message is written but not flushed in time so (code 10); it is stored all the same.
+    private func expireFlushes() {
+        let now = broker.monotonic
+        while let first = flushedGate.first, first.deadline <= now {
+            flushedGate.removeFirst { parked, answer in
+                let buffer = ByteBuffer(capacity: answer.byteCount)
+                buffer.append(answer)
+                guard let frame = try? Frame.next(in: buffer) else { return }
+                let header = CommandHeader()
+                guard (try? header.decode(frame, in: buffer)) != nil else { return }
+                parked.session.sendFlushTimeout(header, in: buffer)
+            }
+        }
+    }
+
+    /// Held pulls have deadlines: ticks while there are any.
+    func pullHeld() {
+        guard ticker == nil, let loop else { return }
+        ticker = loop.schedule(
+            afterMilliseconds: Self.tickMilliseconds, repeatingEveryMilliseconds: Self.tickMilliseconds
+        ) { [weak self] in self?.tick() }
+    }
+
+    private func tick() {
+        broker.expireFetches()
+        if broker.heldFetchCount == 0 {
+            ticker?.cancel()
+            ticker = nil
+        }
+    }
+
+    /// Writes and flushes everything, answers what waits for it, and closes the store.
+    /// - Throws: when the store cannot be closed in good order.
+    public func stop() throws(StorageError) {
+        housekeeper?.cancel()
+        ticker?.cancel()
+        guard !hasFailed else { return }
+        endTurn()
+        hasFailed = true
+        try broker.close()
+        flushedGate.release(upTo: broker.flushed)
+    }
+}

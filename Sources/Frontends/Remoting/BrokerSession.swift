@@ -1,0 +1,269 @@
+import Base
+import BrokerCore
+import Bytes
+import Model
+import RemotingProtocol
+import Runtime
+import Storage
+import Telemetry
+
+/// One connection's conversation with a broker: frames in, calls on ``Broker``, frames out.
+///
+/// ``next(_:)`` does no input and no output, so tests and simulations can drive it with bytes; as a `ConnectionHandler` the
+/// same session serves a socket. Answers are appended to ``output`` at once, or parked at a ``ReplyGate``, or when a pull is
+/// held. One file per request, or small family, is in `requests/broker/`.
+public final class BrokerSession {
+    let frontend: BrokerFrontend
+    public let peer: HostAddress
+    private weak var connection: Connection?
+    private let ownOutput: ByteBuffer?
+    /// Pulls that wait for messages or for the medium, by a number of their own.
+    var heldPulls: [Int: HeldPull] = [:]
+    var lastPullNumber = 0
+    /// What the client says of itself with each frame.
+    var identity = ClientIdentity(clientID: "", language: "", version: 0)
+    private var lastOpaque: Int32 = 0
+    private(set) var isClosed = false
+
+    init(_ frontend: BrokerFrontend, peer: HostAddress, connection: Connection) {
+        self.frontend = frontend
+        self.peer = peer
+        self.connection = connection
+        ownOutput = nil
+    }
+
+    init(_ frontend: BrokerFrontend, peer: HostAddress, output: ByteBuffer) {
+        self.frontend = frontend
+        self.peer = peer
+        ownOutput = output
+    }
+
+    var broker: Broker { frontend.broker }
+    var header: CommandHeader { frontend.header }
+
+    // MARK: - Output
+
+    /// Where answers go; nil when the connection is gone.
+    var output: ByteBuffer? { ownOutput ?? (connection?.isOpen == true ? connection?.output : nil) }
+
+    /// Says that something was appended to ``output``.
+    func outputAdded() { connection?.outputAdded() }
+
+    /// Appends whole encoded frames.
+    func send(_ frames: RawSpan) {
+        guard let output else { return }
+        output.append(frames)
+        outputAdded()
+    }
+
+    /// Closes the connection without sending what waits.
+    func abort(_ reason: String) { connection?.close(reason, .abort) }
+
+    /// Sends one frame that `body` writes.
+    func write(_ encoding: HeaderEncoding, _ body: (inout CommandWriter) -> Void) {
+        guard let output else { return }
+        var writer = CommandWriter(output, encoding: encoding)
+        body(&writer)
+        outputAdded()
+    }
+
+    /// A number for a request of the broker to the client.
+    func nextOpaque() -> Int32 {
+        lastOpaque &+= 1
+        return lastOpaque
+    }
+
+    // MARK: - Input
+
+    /// What came of looking for one frame.
+    public enum Step: Equatable, Sendable {
+        case handled
+        /// There is no whole frame yet; the next one takes `bytes` bytes in all.
+        case incomplete(bytes: Int)
+        /// Nothing behind this can be understood. Close the connection.
+        case malformed(reason: String)
+    }
+
+    /// Takes one frame from the front of `input` and handles it.
+    public func next(_ input: ByteBuffer) -> Step {
+        let frame: Frame
+        do throws(FrameError) {
+            guard let next = try Frame.next(in: input) else {
+                return .incomplete(bytes: Frame.sizeNeeded(in: input.bytes))
+            }
+            frame = next
+        } catch {
+            return .malformed(reason: error.description)
+        }
+        do throws(HeaderError) {
+            try header.decode(frame, in: input)
+        } catch {
+            input.consume(frame.size)
+            return .malformed(reason: error.description)
+        }
+        handle(BrokerRequest(header: header, input: input, body: frame.body))
+        input.consume(frame.size)
+        return .handled
+    }
+
+    private func handle(_ request: BrokerRequest) {
+        // Answers to what the broker asked: nothing waits for them.
+        guard !header.isResponse else { return }
+        do throws(Refusal) {
+            try dispatch(request)
+        } catch {
+            refuse(request, error)
+        }
+    }
+
+    /// Answers that the request was refused, unless nobody waits for it.
+    func refuse(_ request: BrokerRequest, _ refusal: Refusal) {
+        frontend.log.debug(
+            "request refused",
+            [
+                "peer": peer.description, "request": String(header.code), "code": refusal.code.description,
+                "remark": refusal.remark,
+            ])
+        guard !header.isOneway else { return }
+        write(header.encoding) { writer in
+            writer.begin(response: refusal.code, to: header, remark: .text(refusal.remark))
+            if header.isSend { Self.writeRegion(into: &writer) }
+            writer.end()
+        }
+    }
+
+    /// What every answer to a send carries, refusals too (remoting reference §1.9).
+    static func writeRegion(into writer: inout CommandWriter) {
+        writer.field("MSG_REGION", literal: "DefaultRegion")
+        writer.field("TRACE_ON", literal: "true")
+    }
+
+    /// Answers with the fields that `fields` writes.
+    func answer(_ request: BrokerRequest, _ fields: (inout CommandWriter) -> Void = { _ in }) {
+        guard !header.isOneway else { return }
+        write(header.encoding) { writer in
+            writer.begin(response: .success, to: header)
+            fields(&writer)
+            writer.end()
+        }
+    }
+
+    /// Answers with a body.
+    func answer(_ request: BrokerRequest, body: some CommandBody) {
+        guard !header.isOneway else { return }
+        write(header.encoding) { writer in
+            writer.begin(response: .success, to: header)
+            writer.beginBody()
+            body.encode(to: writer.buffer)
+            writer.end()
+        }
+    }
+
+    /// Runs a call on the broker and turns its refusal into this protocol's.
+    @inline(__always)
+    func call<R>(_ body: () throws(BrokerError) -> R) throws(Refusal) -> R {
+        do {
+            return try body()
+        } catch {
+            throw refusal(error)
+        }
+    }
+
+    func refusal(_ error: BrokerError) -> Refusal {
+        Refusal(error, broker: broker.configuration.address, peer: peer)
+    }
+
+    // MARK: - Dispatch
+
+    /// The requests that are served, one leaf each.
+    private func dispatch(_ request: BrokerRequest) throws(Refusal) {
+        switch header.requestCode {
+        case .sendMessage, .sendMessageV2, .sendBatchMessage: try sendMessage(request)
+        case .pullMessage, .litePullMessage: try pullMessage(request)
+        case .queryConsumerOffset: try queryConsumerOffset(request)
+        case .updateConsumerOffset: try updateConsumerOffset(request)
+        case .searchOffsetByTimestamp: try searchOffset(request)
+        case .getMaximumOffset: try getMaximumOffset(request)
+        case .getMinimumOffset: try getMinimumOffset(request)
+        case .getEarliestMessageStoreTime: try getEarliestStoreTime(request)
+        case .queryMessage: try queryMessage(request)
+        case .viewMessageByID: try viewMessage(request)
+        case .heartbeat: try heartbeat(request)
+        case .unregisterClient: try unregisterClient(request)
+        case .getConsumerListByGroup: try getConsumerList(request)
+        case .checkClientConfig: try checkClientConfiguration(request)
+        case .lockBatch: try lockQueues(request)
+        case .unlockBatch: try unlockQueues(request)
+        case .updateAndCreateTopic: try putTopic(request)
+        case .deleteTopicInBroker: try deleteTopic(request)
+        case .getAllTopicConfig: getAllTopics(request)
+        case .updateAndCreateSubscriptionGroup: try putGroup(request)
+        case .getAllSubscriptionGroupConfig: getAllGroups(request)
+        case .deleteSubscriptionGroup: try deleteGroup(request)
+        default: try administer(request)
+        }
+    }
+}
+
+/// One request, while it is handled. Ranges of its header are positions in ``input``.
+struct BrokerRequest {
+    let header: CommandHeader
+    let input: ByteBuffer
+    let body: Range<Int>
+}
+
+extension CommandHeader {
+    /// True for the requests that store a message.
+    var isSend: Bool {
+        switch requestCode {
+        case .sendMessage, .sendMessageV2, .sendBatchMessage, .sendReplyMessage, .sendReplyMessageV2: true
+        default: false
+        }
+    }
+}
+
+// MARK: - On a socket
+
+extension BrokerSession: ConnectionHandler {
+    public func received(_ input: ByteBuffer, on connection: Connection) {
+        while !connection.isCongested {
+            switch next(input) {
+            case .handled: continue
+            case .incomplete(let bytes): return connection.expect(bytes: bytes)
+            case .malformed(let reason):
+                frontend.log.warning(
+                    "connection closed: not the remoting protocol", ["peer": peer.description, "reason": reason])
+                return connection.close(reason)
+            }
+        }
+    }
+
+    public func drained(_ connection: Connection) {}
+
+    public func closed(_ connection: Connection, reason: CloseReason) {
+        frontend.log.debug("connection closed", ["peer": peer.description, "reason": reason.description])
+        close()
+    }
+
+    /// The client is gone: its pulls are held no longer, and its groups lose a member.
+    public func close() {
+        guard !isClosed else { return }
+        isClosed = true
+        for pull in heldPulls.values { if let fetch = pull.fetch { broker.release(fetch) } }
+        heldPulls.removeAll()
+        frontend.closed(self)
+    }
+}
+
+// MARK: - To the client
+
+extension BrokerSession: ClientChannel {
+    public func membersChanged(of group: String) {
+        // Requests of the broker have JSON headers, whatever the client's (remoting reference §1.2).
+        write(.json) { writer in
+            writer.begin(request: .notifyConsumerIdsChanged, opaque: nextOpaque(), isOneway: true)
+            writer.field("consumerGroup", group)
+            writer.end()
+        }
+    }
+}

@@ -1,0 +1,95 @@
+import Base
+import BrokerCore
+import Model
+import RemotingProtocol
+import Storage
+
+/// What a refusal is on the wire: RocketMQ's code and words (remoting reference §1.3, §1.9), in one table.
+struct Refusal: Error {
+    var code: ResponseCode
+    var remark: String
+
+    init(_ code: ResponseCode, _ remark: String) {
+        self.code = code
+        self.remark = remark
+    }
+
+    init(_ error: HeaderError) { self.init(.systemError, error.description) }
+    init(_ error: BodyError) { self.init(.systemError, error.description) }
+
+    static let faq = "See http://rocketmq.apache.org/docs/faq/ for further details."
+
+    /// - Parameters:
+    ///   - broker: the address that messages name.
+    ///   - peer: who asked.
+    init(_ error: BrokerError, broker: HostAddress, peer: HostAddress) {
+        switch error {
+        case .sendingForbidden: self.init(.noPermission, "the broker[\(broker.address)] sending message is forbidden")
+        case .topicBlank: self.init(.systemError, "The specified topic is blank.")
+        case .topicIllegalCharacters:
+            self.init(
+                .systemError, "The specified topic contains illegal characters, allowing only ^[%|a-zA-Z0-9_-]+$")
+        case .topicTooLong: self.init(.systemError, "The specified topic is longer than topic max length.")
+        case .topicIsSystem(let topic):
+            self.init(.noPermission, "Sending message to topic[\(topic)] is forbidden.")
+        case .topicUnknown(let topic):
+            self.init(.topicNotExist, "topic[\(topic)] not exist, apply first please!\n\(Self.faq)")
+        case .topicNotWritable(let topic):
+            self.init(.noPermission, "the topic[\(topic)] sending message is forbidden")
+        case .topicNotReadable(let topic):
+            self.init(.noPermission, "the topic[\(topic)] pulling message is forbidden")
+        case .topicReserved(let topic):
+            self.init(.systemError, "The topic[\(topic)] is conflict with system reserved words.")
+        case .queueIllegal(let queueID, let topic):
+            self.init(.systemError, "request queueId[\(queueID)] is illegal, \(Self.text(topic)) Producer: \(peer)")
+        case .messageTooLarge(let maximum):
+            self.init(
+                .messageIllegal,
+                "the message is illegal, maybe msg body or properties length not matched. "
+                    + "msg body length limit \(maximum)B, msg properties length limit 32KB.")
+        case .batchIllegal(let reason): self.init(.messageIllegal, reason)
+        case .unsupported(let what): self.init(.messageIllegal, what)
+        case .invalid(let reason): self.init(.systemError, reason)
+        case .pullingForbidden: self.init(.noPermission, "the broker[\(broker.address)] pulling message is forbidden")
+        case .groupUnknown(let group):
+            self.init(.subscriptionGroupNotExist, "subscription group [\(group)] does not exist, \(Self.faq)")
+        case .groupDisabled(let group):
+            self.init(.noPermission, "subscription group no permission, \(group)")
+        case .groupOffline: self.init(.subscriptionNotExist, "the consumer's group info not exist\n\(Self.faq)")
+        case .broadcastForbidden(let group):
+            self.init(
+                .noPermission, "the consumer group[\(group)] can not consume by broadcast way")
+        case .subscriptionUnknown:
+            self.init(.subscriptionNotExist, "the consumer's subscription not exist\n\(Self.faq)")
+        case .subscriptionOld: self.init(.subscriptionNotLatest, "the consumer's subscription not latest")
+        case .subscriptionUnparsable:
+            self.init(.subscriptionParseFailed, "parse the consumer's subscription failed")
+        case .sqlNotEnabled:
+            self.init(.systemError, "The broker does not support consumer to filter message by SQL92")
+        case .storage(let error): self.init(error)
+        case .refusesMessages: self.init(.serviceNotAvailable, Self.notAvailable("the disk is too full or has failed"))
+        }
+    }
+
+    init(_ error: StorageError) {
+        switch error {
+        case .diskFull: self.init(.serviceNotAvailable, Self.notAvailable("the broker's disk is full"))
+        case .stopped, .locked: self.init(.serviceNotAvailable, Self.notAvailable("message store has been shut down"))
+        case .recordTooLarge(let size, let maximum):
+            self.init(.messageIllegal, "the message is illegal: a record of \(size) bytes is larger than \(maximum)")
+        case .disk, .corrupt: self.init(.systemError, error.description)
+        }
+    }
+
+    private static func notAvailable(_ reason: String) -> String {
+        "service not available now. It may be caused by one of the following reasons: the broker's disk is full, messages are "
+            + "put to the slave, message store has been shut down, etc. Here: \(reason)"
+    }
+
+    /// As Java prints a TopicConfig.
+    private static func text(_ topic: TopicConfiguration) -> String {
+        "TopicConfig [topicName=\(topic.name), readQueueNums=\(topic.readQueueCount), "
+            + "writeQueueNums=\(topic.writeQueueCount), perm=\(topic.permission), "
+            + "topicFilterType=\(topic.filterType.rawValue), topicSysFlag=\(topic.systemFlag), order=\(topic.isOrdered)]"
+    }
+}

@@ -1,0 +1,276 @@
+import Base
+import BrokerCore
+import Bytes
+import Model
+import RemotingProtocol
+import Storage
+
+/// 10 `SEND_MESSAGE`, 310 `SEND_MESSAGE_V2`, 320 `SEND_BATCH_MESSAGE` (remoting reference §1.9): the hot path of producers.
+extension BrokerSession {
+    func sendMessage(_ request: BrokerRequest) throws(Refusal) {
+        let input = request.input
+        let span = input.bytes
+        let fields: SendMessageHeader
+        do throws(HeaderError) {
+            fields = try SendMessageHeader(header, in: span)
+        } catch {
+            throw Refusal(error)
+        }
+        var target = SendRequest(
+            topic: span.extracting(fields.topic), defaultTopic: span.extracting(fields.defaultTopic), peer: peer)
+        target.defaultQueueCount = fields.defaultTopicQueueCount
+        target.queueID = fields.queueID
+        let queue: StoredQueue
+        do throws(BrokerError) {
+            queue = try broker.queue(for: target)
+        } catch {
+            throw refusal(error)
+        }
+        if fields.isBatch, header.requestCode == .sendBatchMessage {
+            try sendBatch(request, fields, to: queue)
+        } else {
+            try sendOne(request, fields, to: queue)
+        }
+    }
+
+    private func sendOne(
+        _ request: BrokerRequest, _ fields: SendMessageHeader, to queue: StoredQueue
+    ) throws(Refusal) {
+        let span = request.input.bytes
+        let rewritten = frontend.properties
+        rewritten.removeAll()
+        let found = PropertyRewriter.rewrite(
+            span.extracting(fields.properties), cluster: frontend.clusterProperty, into: rewritten)
+        try refuseUnsupported(found)
+        let appended: MessageStore.Appended
+        do throws(BrokerError) {
+            appended = try broker.append(
+                draft(
+                    fields, topic: span.extracting(fields.topic), body: span.extracting(request.body),
+                    properties: rewritten.bytes), to: queue)
+        } catch {
+            throw refusal(error)
+        }
+        park(appended.end, waitsForFlush: found.waits) { writer in
+            SendMessageResponseHeader.write(
+                into: &writer,
+                messageID: OffsetMessageID(host: broker.configuration.address, offset: appended.physicalOffset),
+                queueID: queue.queueID, queueOffset: appended.queueOffset)
+        }
+    }
+
+    @_lifetime(copy topic, copy body, copy properties)
+    private func draft(
+        _ fields: SendMessageHeader, topic: RawSpan, body: RawSpan, properties: RawSpan
+    ) -> MessageDraft {
+        var draft = MessageDraft(topic: topic, body: body, properties: properties)
+        draft.flag = fields.flag
+        draft.flags = fields.flags.withTransactionState(0)
+        draft.bornTimestamp = fields.bornTimestamp
+        draft.bornHost = peer
+        draft.storeHost = broker.configuration.address
+        draft.reconsumeTimes = fields.reconsumeTimes
+        return draft
+    }
+
+    /// Kinds of messages that are refused rather than delivered wrongly.
+    private func refuseUnsupported(_ found: PropertyRewriter.Found) throws(Refusal) {
+        if found.isHalf {
+            throw Refusal(
+                .noPermission,
+                "the broker[\(broker.configuration.address.address)] sending transaction message is forbidden")
+        }
+        if found.isDelayed { throw Refusal(.messageIllegal, "delayed messages are not served by this broker") }
+    }
+
+    // MARK: - Batches
+
+    /// Stores all messages of a batch or none, each as a record of its own.
+    private func sendBatch(
+        _ request: BrokerRequest, _ fields: SendMessageHeader, to queue: StoredQueue
+    ) throws(Refusal) {
+        let span = request.input.bytes
+        let batch = span.extracting(request.body)
+        let count = try checkBatch(batch, fields, topic: queue.topic.name)
+        var first: MessageStore.Appended?
+        var end = PhysicalOffset.zero
+        var waits = true
+        let ids = frontend.records
+        ids.removeAll()
+        var position = 0
+        for _ in 0..<count {
+            guard let entry = try? MessageBatch.next(in: batch, at: &position) else { break }
+            let rewritten = frontend.properties
+            rewritten.removeAll()
+            let found = PropertyRewriter.rewrite(
+                batch.extracting(entry.properties), cluster: frontend.clusterProperty, into: rewritten)
+            waits = waits && found.waits
+            var draft = draft(
+                fields, topic: span.extracting(fields.topic), body: batch.extracting(entry.body),
+                properties: rewritten.bytes)
+            draft.flag = entry.flag
+            let appended: MessageStore.Appended
+            do throws(BrokerError) {
+                appended = try broker.append(draft, to: queue)
+            } catch {
+                throw refusal(error)
+            }
+            if first == nil { first = appended } else { ids.append(UInt8(ascii: ",")) }
+            OffsetMessageID(host: broker.configuration.address, offset: appended.physicalOffset).append(to: ids)
+            end = appended.end
+        }
+        guard let first else { throw Refusal(.messageIllegal, "the batch holds no message") }
+        park(end, waitsForFlush: waits) { writer in
+            writer.field("queueId", queue.queueID.rawValue)
+            writer.field("msgId", ids.bytes)
+            writer.field("queueOffset", first.queueOffset.rawValue)
+        }
+    }
+
+    /// Checks everything that could make one message of a batch fail, before the first is stored.
+    /// - Returns: how many messages there are.
+    private func checkBatch(
+        _ batch: RawSpan, _ fields: SendMessageHeader, topic: String
+    ) throws(Refusal) -> Int {
+        guard !topic.hasPrefix(SystemTopics.retryPrefix) else {
+            throw Refusal(.messageIllegal, "batch request does not support retry group \(topic)")
+        }
+        guard batch.byteCount <= broker.configuration.messageSizeMaximum else {
+            throw refusal(.messageTooLarge(bodyMaximum: broker.configuration.messageSizeMaximum))
+        }
+        do throws(BodyError) {
+            var count = 0
+            var position = 0
+            while let entry = try MessageBatch.next(in: batch, at: &position) {
+                let found = PropertyRewriter.find(batch.extracting(entry.properties))
+                guard entry.properties.count + frontend.clusterProperty.count < Limits.propertiesSizeMaximum else {
+                    throw .malformed("the properties of a message are longer than 32KB")
+                }
+                guard !found.isHalf, !found.isDelayed else {
+                    throw .malformed("a batch holds neither delayed nor transaction messages")
+                }
+                count += 1
+            }
+            guard count > 0 else { throw .malformed("the batch holds no message") }
+            return count
+        } catch {
+            throw Refusal(.messageIllegal, "the message is illegal: \(error)")
+        }
+    }
+
+    // MARK: - Answers
+
+    /// Parks the answer until the log's watermark has reached `end`.
+    /// - Parameter waitsForFlush: false for messages whose sender does not wait (`WAIT=false`).
+    @inline(__always)
+    private func park(
+        _ end: PhysicalOffset, waitsForFlush: Bool, _ fields: (inout CommandWriter) -> Void
+    ) {
+        guard !header.isOneway else { return }
+        let needsFlush = waitsForFlush && broker.store.configuration.flushMode == .synchronous
+        let buffer = needsFlush ? frontend.flushedGate.buffer : frontend.writtenGate.buffer
+        let start = buffer.count
+        var writer = CommandWriter(buffer, encoding: header.encoding)
+        writer.begin(response: .success, to: header)
+        fields(&writer)
+        Self.writeRegion(into: &writer)
+        writer.end()
+        let size = buffer.count - start
+        if needsFlush {
+            let deadline = broker.monotonic.advanced(byMilliseconds: frontend.flushTimeoutMilliseconds)
+            frontend.flushedGate.park(size, until: end, session: self, deadline: deadline)
+        } else {
+            frontend.writtenGate.park(size, until: end, session: self, deadline: broker.monotonic)
+        }
+    }
+
+    /// Repeats an answer with code 10: the message is stored, but not on the medium in time.
+    func sendFlushTimeout(_ answer: CommandHeader, in buffer: ByteBuffer) {
+        write(answer.encoding) { writer in
+            writer.begin(response: .flushDiskTimeout, opaque: answer.opaque)
+            for name: StaticString in ["queueId", "msgId", "queueOffset"] {
+                writer.field(name, answer.string(ifPresent: name, in: buffer.bytes))
+            }
+            Self.writeRegion(into: &writer)
+            writer.end()
+        }
+    }
+}
+
+/// Turns the properties that a producer sent into those that are stored: without `WAIT=true`, with the cluster's name.
+enum PropertyRewriter {
+    /// What the properties say about the message's kind.
+    struct Found {
+        /// False when the sender does not wait for the medium (`WAIT=false`).
+        var waits = true
+        /// `TRAN_MSG=true`.
+        var isHalf = false
+        /// Any of the properties that ask for a later delivery.
+        var isDelayed = false
+    }
+
+    /// Appends the stored form of `properties` to `buffer`.
+    @inline(__always)
+    static func rewrite(_ properties: RawSpan, cluster: [UInt8], into buffer: ByteBuffer) -> Found {
+        var found = Found()
+        buffer.reserve(properties.byteCount + cluster.count + 1)
+        var position = 0
+        while position < properties.byteCount {
+            let end =
+                MessageProperties.index(of: PropertyName.propertySeparator, in: properties, from: position)
+                ?? properties.byteCount
+            let property = properties.extracting(position..<end)
+            if note(property, &found) {
+                buffer.append(property)
+                buffer.append(PropertyName.propertySeparator)
+            }
+            position = end + 1
+        }
+        buffer.append(cluster)
+        return found
+    }
+
+    static func find(_ properties: RawSpan) -> Found {
+        var found = Found()
+        var position = 0
+        while position < properties.byteCount {
+            let end =
+                MessageProperties.index(of: PropertyName.propertySeparator, in: properties, from: position)
+                ?? properties.byteCount
+            _ = note(properties.extracting(position..<end), &found)
+            position = end + 1
+        }
+        return found
+    }
+
+    /// - Returns: whether the property is stored.
+    @inline(__always)
+    private static func note(_ property: RawSpan, _ found: inout Found) -> Bool {
+        guard property.byteCount > 5 else { return property.byteCount > 0 }
+        switch property.byte(at: 0) {
+        case UInt8(ascii: "W"):
+            if property.equals("WAIT\u{1}true") { return false }
+            if property.equals("WAIT\u{1}false") { found.waits = false }
+        case UInt8(ascii: "C"): return !starts(property, "CLUSTER\u{1}")
+        case UInt8(ascii: "T"):
+            if property.equals("TRAN_MSG\u{1}true") { found.isHalf = true }
+            if starts(property, "TIMER_DELIVER_MS\u{1}") || starts(property, "TIMER_DELAY_MS\u{1}")
+                || starts(property, "TIMER_DELAY_SEC\u{1}")
+            {
+                found.isDelayed = true
+            }
+        case UInt8(ascii: "D"):
+            if starts(property, "DELAY\u{1}"), property.extracting(6..<property.byteCount).decimal() ?? 0 > 0 {
+                found.isDelayed = true
+            }
+        default: break
+        }
+        return true
+    }
+
+    @inline(__always)
+    private static func starts(_ property: RawSpan, _ prefix: StaticString) -> Bool {
+        property.byteCount >= prefix.utf8CodeUnitCount
+            && property.extracting(0..<prefix.utf8CodeUnitCount).equals(prefix)
+    }
+}
