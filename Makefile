@@ -10,6 +10,7 @@ PYTHON      = .venv/bin/python
 SOURCES     = Package.swift Sources Tests
 
 .DEFAULT_GOAL := help
+.NOTPARALLEL:
 .PHONY: help deps run demo test check lint integration bench fuzz sim docs check-docs format release clean
 
 help: ## Print this list
@@ -43,7 +44,7 @@ integration: deps .venv/ready ## Real clients of other people against a real pro
 	APUS=$(abspath $(APUS)) $(PYTHON) -m pytest Tests/Integration $(ARGS)
 
 bench: release ## Measure this build: starts a server, loads it, prints figures (ARGS=… go to apus bench)
-	Scripts/bench.sh $(BUILD)/release/apus $(ARGS)
+	Scripts/with-server.sh $(BUILD)/release/apus sh -c 'exec $(BUILD)/release/apus bench --server-pid "$$SERVER_PID" $(ARGS)'
 
 fuzz: deps ## Throw random and broken bytes at every decoder for a while (N=… rounds each, SEED=…)
 	APUS_FUZZ_ROUNDS=$(or $(N),1000000) APUS_FUZZ_SEED=$(SEED) $(SWIFT) test --scratch-path $(BUILD) --filter Fuzz
