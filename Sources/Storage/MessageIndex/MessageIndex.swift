@@ -88,8 +88,9 @@ public final class MessageIndex {
     /// Which layout a file has, by its length. Somebody may have changed the configuration since it was written: then
     /// RocketMQ's defaults, and its proportion of four entries to a slot, are tried on some entries.
     private func layout(of file: any DiskFile, size: Int, header: IndexHeader) throws(DiskError) -> IndexLayout? {
+        if size == configuration.layout.fileSize { return configuration.layout }
         // A crash may come between making a file and giving it its length; then it has no entries.
-        if size == configuration.layout.fileSize || header.isEmpty { return configuration.layout }
+        if header.isEmpty { return size < configuration.layout.fileSize ? configuration.layout : nil }
         let body = size - IndexLayout.headerSize
         let proportional = body % 84 == 0 ? [IndexLayout(slotCount: body / 84, entryCount: body / 84 * 4)] : []
         for layout in [MessageIndexConfiguration().layout] + proportional
