@@ -26,7 +26,7 @@ private final class MessageIndexModel {
         disk = SimulatedDisk(seed: seed &+ 1_000_000)
         disk.faults.writeBackOneIn = random.next(below: 6)
         configuration = MessageIndexConfiguration(
-            slotCount: [1, 7, 300, 1500][random.next(below: 4)], entryCount: [5, 60, 700][random.next(below: 3)],
+            slotCount: [1, 300, 3000][random.next(below: 3)], entryCount: [5, 60, 700][random.next(below: 3)],
             pendingEntriesMaximum: [1, 10, 300][random.next(below: 3)])
         index = MessageIndex(
             directory: "store/index", configuration: configuration, disk: disk, files: OpenFileCache(capacity: 2))
@@ -80,9 +80,9 @@ private final class MessageIndexModel {
         }
     }
 
-    /// Goes on until a write-back is through, then synchronises, and notes from where a replay would have to begin.
+    /// Goes on until a write-back is through, or not so far, then synchronises, and notes from where a replay would have to begin.
     private func writeCheckpoint() throws {
-        var isDone = false
+        var isDone = random.next(below: 3) == 0
         while !isDone {
             try retrying { () throws(DiskError) in isDone = try index.writeBack(maximumBytes: 4096) }
             if !isDone, random.next(below: 3) == 0 { try append(1) }
