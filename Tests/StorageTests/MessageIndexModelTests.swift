@@ -38,7 +38,7 @@ private final class MessageIndexModel {
             case 0...7: try append(1 + random.next(below: 40))
             case 8...11: try retrying { () throws(DiskError) in _ = try index.writeBack(maximumBytes: 4096) }
             case 12...13: try writeCheckpoint()
-            case 14: try restart()
+            case 14: try random.next(below: 2) == 0 ? restart() : cutLog()
             case 15...16: try crash()
             default: try compare(key: random.next(below: 40))
             }
@@ -94,11 +94,11 @@ private final class MessageIndexModel {
         disk.runCompletions()
     }
 
-    private func reopen(_ replayStart: PhysicalOffset?) throws {
+    private func reopen(_ replayStart: PhysicalOffset?, isCacheIntact: Bool = false) throws {
         disk.faults.failOneIn = 0
         index = MessageIndex(
             directory: "store/index", configuration: configuration, disk: disk, files: OpenFileCache(capacity: 2))
-        try index.load(replayingFrom: replayStart)
+        try index.load(replayingFrom: replayStart, isCacheIntact: isCacheIntact)
     }
 
     private func restart() throws {
@@ -113,9 +113,20 @@ private final class MessageIndexModel {
         for key in 0..<4 { try compare(key: key) }
     }
 
+    /// The log loses its end, as a replica's does when it follows a new leader.
+    private func cutLog() throws {
+        guard let last = messages.last, last.offset > checkpoint else { return }
+        let end = checkpoint.advanced(by: random.next(below: last.offset.bytes(since: checkpoint)))
+        disk.faults.failOneIn = 0
+        try index.truncate(from: end)
+        messages.removeAll { $0.offset >= end }
+        for key in 0..<4 { try compare(key: key) }
+    }
+
     private func crash() throws {
-        disk.crash(random.next(below: 2) == 0 ? .processKill : .powerLoss)
-        try reopen(checkpoint)
+        let isKill = random.next(below: 2) == 0
+        disk.crash(isKill ? .processKill : .powerLoss)
+        try reopen(checkpoint, isCacheIntact: isKill && random.next(below: 4) > 0)
         if random.next(below: 2) == 0 { try compare(key: random.next(below: 3), before: checkpoint) }
         for message in messages where message.offset >= checkpoint { try insert(message) }
         for key in 0..<4 { try compare(key: key) }

@@ -94,6 +94,7 @@ extension IndexFile {
             budget -= run.count * PageSet.pageSize
         }
         try write(target)
+        coveredOffset = target.endOffset
         sweep = nil
         return true
     }
