@@ -64,9 +64,10 @@ final class SimulatedDirectory {
     ) {
         directory(self)
         for (name, node) in children.sorted(by: { $0.key < $1.key }) {
+            let childPath = path.isEmpty ? name : "\(path)/\(name)"
             switch node {
-            case .file(let content): file("\(path)/\(name)", content)
-            case .directory(let child): child.forEach("\(path)/\(name)", file: file, directory: directory)
+            case .file(let content): file(childPath, content)
+            case .directory(let child): child.forEach(childPath, file: file, directory: directory)
             }
         }
     }

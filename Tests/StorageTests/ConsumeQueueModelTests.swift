@@ -179,9 +179,9 @@ private final class ConsumeQueueModel {
 struct ConsumeQueueModelTests {
     @Test("random operations, crashes and failing disks leave what an array holds", arguments: 0..<10)
     func random(batch: UInt64) throws {
-        for seed in batch * 30..<(batch + 1) * 30 {
+        for seed in batch * 25..<(batch + 1) * 25 {
             do {
-                try ConsumeQueueModel(seed: seed).run(steps: 60)
+                try ConsumeQueueModel(seed: seed).run(steps: 50)
             } catch {
                 Issue.record("seed \(seed): \(error)")
                 throw error

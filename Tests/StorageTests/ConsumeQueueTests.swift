@@ -290,6 +290,20 @@ struct ConsumeQueueTests {
         #expect(disk.contents(directory + "/00000000000000000000")?.count == 200)
     }
 
+    @Test("a torn entry among lost ones does not mislead the cut")
+    func tornEntry() throws {
+        let first = queue(entriesPerFile: 300)
+        try fill(first, 0..<150)
+        // Its physical offset has lost the upper half, so that it looks like one from before the checkpoint.
+        try first.append(
+            ConsumeQueueEntry(physicalOffset: PhysicalOffset(5), size: 100, tagsCode: 0), at: QueueOffset(150))
+        try fill(first, 151..<300)
+        try first.writeTail()
+        let second = queue(entriesPerFile: 300)
+        try second.load(replayingFrom: PhysicalOffset(10_000))
+        #expect(second.maximumOffset == QueueOffset(100))
+    }
+
     @Test("prepared files that were never written count as absent, and are used later")
     func preparedFiles() throws {
         disk.install(directory + "/00000000000000000000", [UInt8](repeating: 0, count: 200))

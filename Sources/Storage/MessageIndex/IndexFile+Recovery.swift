@@ -5,17 +5,23 @@ import Glibc
 /// After an unclean stop. The log is replayed from a checkpoint: all that was put before it was durable then, entries, slots
 /// and a header that counts them. What was written later may be there or not, page by page after a power loss. So entries
 /// from the replay's start on are not counted any more, and slots that lead to them are led back to older ones.
+///
+/// When only the process was killed, every write is in the page cache: the entries beyond the count are whole, and the first of
+/// them in a slot knows the newest that counts. After a power loss nothing among them can be believed (an entry on the
+/// border of two sectors may have its hash and not its `previous`), and the slots are made anew from the entries that count.
 extension IndexFile {
     /// Stops counting entries of records at or beyond `end`, and whatever a crash left behind them. The file is repaired in
     /// memory when it is written or read next.
-    func truncate(from end: PhysicalOffset) throws(DiskError) {
+    /// - Parameter isCacheIntact: true when no write of before was lost; see above.
+    func truncate(from end: PhysicalOffset, isCacheIntact: Bool) throws(DiskError) {
         try writePending()
         let kept = try countKept(end)
         if kept < entriesEnd { try setEntriesEnd(kept) }
         sweep = nil
+        coveredOffset = coveredOffset.map { min($0, header.endOffset) }
         needsRepair = true
-        free(image)
-        image = nil
+        self.isCacheIntact = isCacheIntact
+        if image != nil { try loadSlots() }
     }
 
     /// One beyond the last entry whose record lies before `end`.
@@ -52,22 +58,29 @@ extension IndexFile {
 
     /// Brings the slots into memory. Those that lead beyond the entries that count are led back.
     func loadSlots() throws(DiskError) {
-        free(image)
-        image = nil
-        let memory = makeImage()
+        let memory = image ?? makeImage()
         do throws(DiskError) {
-            // A short file, and one that is new, reads as unused slots.
-            _ = try open().read(
-                into: UnsafeMutableRawBufferPointer(
-                    start: memory + IndexLayout.headerSize, count: layout.slotsEnd - IndexLayout.headerSize),
-                at: IndexLayout.headerSize)
+            if image == nil {
+                // A short file, and one that is new, reads as unused slots.
+                let buffer = UnsafeMutableRawBufferPointer(
+                    start: memory + IndexLayout.headerSize, count: layout.slotsEnd - IndexLayout.headerSize)
+                _ = try open().read(into: buffer, at: IndexLayout.headerSize)
+            }
             try repairSlots(memory)
+            if needsRepair { try wipe() }
         } catch {
-            free(memory)
+            if image == nil { free(memory) }
             throw error
         }
         image = memory
         needsRepair = false
+    }
+
+    /// Makes what lies behind the last entry read as nothing, so that no later repair meets it.
+    private func wipe() throws(DiskError) {
+        let file = try open()
+        try file.truncate(to: min(layout.position(ofEntry: entriesEnd), layout.fileSize))
+        try file.truncate(to: layout.fileSize)
     }
 
     private func repairSlots(_ memory: UnsafeMutableRawPointer) throws(DiskError) {
@@ -81,15 +94,13 @@ extension IndexFile {
             highest = max(highest, value)
         }
         guard beyond > 0 || needsRepair else { return }
-        try leadBack(memory, &beyond, highest: Int(highest))
+        if beyond > 0, isCacheIntact { try leadBack(memory, &beyond, highest: Int(highest)) }
         if beyond > 0 { return try rebuildSlots(memory) }
         countSlotsInUse(memory)
     }
 
-    /// A killed process leaves all entries that slots lead to in the file, beyond the count of the header. The first of them in
-    /// each slot knows the newest that counts: `previous`. One pass over them, in order, finds it for all slots.
-    ///
-    /// When pages were lost, some slot does not find its entry, or finds one that follows a lost one; then `beyond` stays above 0.
+    /// The first entry beyond those that count leads, in each slot, to the newest that counts. One pass over them, in order,
+    /// finds it for all slots; `beyond` is then 0.
     private func leadBack(_ memory: UnsafeMutableRawPointer, _ beyond: inout Int, highest: Int) throws(DiskError) {
         let end = entriesEnd
         var left = beyond

@@ -21,7 +21,11 @@ extension IndexFile {
     /// Makes room for entries and brings the slots into memory.
     /// - Parameter pendingMaximum: entries to gather.
     func prepareWriting(pendingMaximum: Int) throws(DiskError) {
-        if image == nil { try loadSlots() }
+        if image == nil {
+            try loadSlots()
+            // A crash may have come between making the file and giving it its length.
+            if try open().size() < layout.fileSize { try open().truncate(to: layout.fileSize) }
+        }
         if pending == nil { pending = malloc(pendingMaximum * IndexLayout.entrySize) }
         guard pending != nil else { preconditionFailure("out of memory") }
     }
@@ -81,7 +85,7 @@ extension IndexFile {
         let target = sweep?.header ?? header
         var page = sweep?.page ?? 0
         sweep = (target, page)
-        while let run = dirtyPages.run(from: page, maximumCount: max(budget, 1) / PageSet.pageSize + 1) {
+        while let run = dirtyPages.run(from: page, maximumCount: (max(budget, 1) - 1) / PageSet.pageSize + 1) {
             guard budget > 0 else { return false }
             try writeSlots(run)
             dirtyPages.remove(run)
@@ -90,6 +94,7 @@ extension IndexFile {
             budget -= run.count * PageSet.pageSize
         }
         try write(target)
+        coveredOffset = target.endOffset
         sweep = nil
         return true
     }

@@ -20,6 +20,8 @@ final class IndexFile {
     var header: IndexHeader
     /// The header as it is in the file.
     var writtenHeader: IndexHeader
+    /// The physical offset of the last entry of which header and slots are in the file; nil when there is none.
+    var coveredOffset: Int64?
     /// The first bytes of the file, header and slots, as they are to be on disk. The header's place is not used. From
     /// calloc, so pages that were never touched cost nothing.
     var image: UnsafeMutableRawPointer?
@@ -32,6 +34,8 @@ final class IndexFile {
     var sweep: (header: IndexHeader, page: Int)?
     /// Entries removed by recovery make slots in the file wrong until they are written again.
     var needsRepair = false
+    /// Whether the repair may follow entries that do not count.
+    var isCacheIntact = false
 
     init(
         number: Int64, path: String, layout: IndexLayout, header: IndexHeader, disk: any Disk, files: OpenFileCache,
@@ -45,6 +49,7 @@ final class IndexFile {
         self.files = files
         self.owner = owner
         writtenHeader = header
+        coveredOffset = header.isEmpty ? nil : header.endOffset
         pendingStart = Int(header.nextEntry)
     }
 
