@@ -51,9 +51,7 @@ extension NameServer {
     private func readTopics(_ topics: [TopicConfiguration], of identity: BrokerIdentity) {
         counts.topicTableReads += 1
         let before = routes.topics.count
-        for topic in topics {
-            routes.setQueues(QueueRoute(topic, brokerName: identity.name), of: topic.name)
-        }
+        routes.setQueues(of: topics, on: identity.name)
         let added = routes.topics.count - before
         guard added > 0 else { return }
         log.info("new topics registered", ["broker": identity.description, "count": String(added)])

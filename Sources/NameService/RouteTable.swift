@@ -65,21 +65,28 @@ struct RouteTable {
 
     // MARK: - Topics
 
-    /// Sets the queues of a topic on a broker name that is known.
-    mutating func setQueues(_ queues: QueueRoute, of topic: String) {
-        guard brokers[queues.brokerName] != nil else { return }
-        brokers[queues.brokerName]?.topics.insert(topic)
-        entriesVisited += 1
-        Self.insert(queues, into: &topics[topic, default: []])
+    /// Sets the queues of topics on a broker name that is known. Topics that are not named keep theirs.
+    mutating func setQueues(of configurations: [TopicConfiguration], on name: String) {
+        guard let index = brokers.index(forKey: name) else { return }
+        entriesVisited += UInt64(configurations.count)
+        topics.reserveCapacity(max(topics.count, configurations.count))
+        for configuration in configurations {
+            let queues = QueueRoute(configuration, brokerName: name)
+            let isNew = Self.set(queues, in: &topics[configuration.name, default: []])
+            if isNew { brokers.values[index].topics.insert(configuration.name) }
+        }
     }
 
-    private static func insert(_ queues: QueueRoute, into entries: inout [QueueRoute]) {
+    /// - Returns: whether the list had no entry for the broker name yet.
+    private static func set(_ queues: QueueRoute, in entries: inout [QueueRoute]) -> Bool {
         let position = entries.firstIndex { $0.brokerName >= queues.brokerName } ?? entries.endIndex
-        if position < entries.endIndex, entries[position].brokerName == queues.brokerName {
-            entries[position] = queues
-        } else {
+        let isNew = position == entries.endIndex || entries[position].brokerName != queues.brokerName
+        if isNew {
             entries.insert(queues, at: position)
+        } else {
+            entries[position] = queues
         }
+        return isNew
     }
 
     /// Removes a topic on every broker.
