@@ -29,7 +29,7 @@ let rooms: [Room] = [
     Room(4, "Storage", imports: ["Base", "Bytes", "Telemetry", "Model"]),
     Room(5, "RemotingProtocol", path: "Protocols/Remoting", imports: ["Base", "Bytes", "Model", "Compression"]),
     Room(6, "BrokerCore", imports: ["Base", "Bytes", "Telemetry", "Model", "Storage"]),
-    Room(6, "NameService", imports: ["Base", "Telemetry", "Model"]),
+    Room(6, "NameService", imports: ["Base", "Bytes", "Telemetry", "Model"]),
     Room(
         7, "RemotingFrontend", path: "Frontends/Remoting",
         imports: [
@@ -78,7 +78,7 @@ let testSuites: [(name: String, imports: [String])] = [
     ("RuntimeTests", ["Base", "Bytes", "Telemetry", "Runtime"]),
     ("StorageTests", ["Base", "Bytes", "Telemetry", "Model", "Storage", "Simulation", "Runtime"]),
     ("RemotingProtocolTests", ["Base", "Bytes", "Model", "RemotingProtocol", "Compression"]),
-    ("NameServiceTests", ["Base", "Telemetry", "Model", "NameService"]),
+    ("NameServiceTests", ["Base", "Bytes", "Telemetry", "Model", "NameService"]),
     ("BrokerCoreTests", ["Base", "Bytes", "Telemetry", "Model", "Storage", "BrokerCore", "Simulation"]),
     (
         "RemotingFrontendTests",

