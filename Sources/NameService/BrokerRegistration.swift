@@ -61,4 +61,12 @@ public struct RegistrationReply: Equatable, Sendable {
     public var haAddress: String?
     /// Order configuration by topic, or nil when there never was any.
     public var orderConfiguration: [String: String]?
+
+    public init(
+        masterAddress: String? = nil, haAddress: String? = nil, orderConfiguration: [String: String]? = nil
+    ) {
+        self.masterAddress = masterAddress
+        self.haAddress = haAddress
+        self.orderConfiguration = orderConfiguration
+    }
 }

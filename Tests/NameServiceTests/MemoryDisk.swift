@@ -52,6 +52,8 @@ final class MemoryDisk: Disk {
         try check("fsync directory", path)
         durableNames = files
     }
+    func lock(_ path: String) throws(DiskError) -> any DiskFile { try open(path, .createIfMissing) }
+    func synchronizeAll(_ path: String) throws(DiskError) {}
     func synchronizeAllInBackground(_ path: String, _ completion: @escaping (DiskError?) -> Void) { completion(nil) }
     func space(at path: String) throws(DiskError) -> DiskSpace { DiskSpace(available: 1, total: 2) }
 }
