@@ -1,0 +1,61 @@
+import Base
+import NameService
+import RemotingProtocol
+import Runtime
+import Telemetry
+
+/// A name server behind the remoting protocol: what its connections share. Belongs to the thread of its event loop.
+///
+/// Give ``accept(_:)`` to a listener and call ``start(on:)`` once.
+public final class NameServerFrontend {
+    public let server: NameServer
+    /// What requests 318 and 319 show and change.
+    public internal(set) var settings: NameServerSettings
+    let log: Log
+    /// Requests are handled one at a time, so one header serves all connections.
+    let header = CommandHeader()
+    private var connections: [ConnectionToken: Connection] = [:]
+    private var lastToken: UInt64 = 0
+
+    /// Silent brokers are looked for this often (`scanNotActiveBrokerInterval`, remoting reference §1.6).
+    public static let expiryIntervalMilliseconds: Int64 = 5_000
+
+    public init(server: NameServer, settings: NameServerSettings = NameServerSettings(), log: Log) {
+        self.server = server
+        self.settings = settings
+        self.log = log.labelled("name server")
+    }
+
+    /// Begins to drop silent brokers. Call it once, on the loop that the connections belong to.
+    public func start(on loop: EventLoop) {
+        loop.schedule(
+            afterMilliseconds: Self.expiryIntervalMilliseconds,
+            repeatingEveryMilliseconds: Self.expiryIntervalMilliseconds
+        ) { [weak self] in self?.expire() }
+    }
+
+    /// The session for a new connection.
+    public func accept(_ connection: Connection) -> any ConnectionHandler {
+        let session = makeSession(peer: connection.peer.description)
+        connections[session.token] = connection
+        return session
+    }
+
+    /// A session without a connection: bytes in, bytes out.
+    public func makeSession(peer: String) -> NameServerSession {
+        lastToken += 1
+        return NameServerSession(self, token: ConnectionToken(lastToken), peer: peer)
+    }
+
+    /// Drops the brokers that were silent for too long, and closes their connections, as RocketMQ does.
+    public func expire() {
+        for token in server.expire() {
+            connections[token]?.close("the broker was silent for too long", .abort)
+        }
+    }
+
+    func closed(_ token: ConnectionToken) {
+        connections[token] = nil
+        server.connectionClosed(token)
+    }
+}
