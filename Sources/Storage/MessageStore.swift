@@ -31,7 +31,7 @@ public final class MessageStore {
     private let checkpointer: Checkpointer
     private let retention: Retention
     /// Whether the store was made by RocketMQ and its settings files have not been taken over yet.
-    public internal(set) var isForeign: Bool
+    public private(set) var isForeign: Bool
     private let entryBuffer: UnsafeMutableBufferPointer<ConsumeQueueEntry>
     private let scratch = ByteBuffer(capacity: 1024)
     private var lastFlush: MonotonicTime
@@ -449,6 +449,9 @@ public final class MessageStore {
 
     /// False while the disk is too full, or after an I/O error.
     public var isWritable: Bool { commitLog.failure == nil && !retention.refusesMessages }
+
+    /// The state of a store that RocketMQ wrote is in the log now.
+    public func foreignStateAdopted() { isForeign = false }
 
     /// Makes everything durable and marks the stop as clean. The store must not be used afterwards.
     public func close() throws(StorageError) {

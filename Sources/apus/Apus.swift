@@ -5,7 +5,7 @@ import Glibc
 @main
 struct Apus {
     static let table = CommandTable(
-        ConfigurationCommands.all + StandardCommands.all,
+        ServerCommands.all + ConfigurationCommands.all + StandardCommands.all,
         groups: [
             CommandGroup("topic", "Look at and change topics"),
             CommandGroup("group", "Look at and change consumer groups"),

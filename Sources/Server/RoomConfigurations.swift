@@ -1,0 +1,73 @@
+import Base
+import BrokerCore
+import Glibc
+import Model
+import Storage
+
+// From the settings of the process to what each room wants to know.
+
+extension BrokerSettings {
+    func brokerConfiguration(address: HostAddress) -> BrokerConfiguration {
+        var result = BrokerConfiguration()
+        result.name = name
+        result.cluster = clusterName
+        result.brokerID = id
+        result.address = address
+        result.permission = Permission(rawValue: permission)
+        result.createsTopics = topics.createsAutomatically
+        result.defaultTopicQueueCount = topics.queueCountDefault
+        result.createsGroups = topics.createsGroupsAutomatically
+        result.isClusterTopicEnabled = topics.isClusterTopicWritable
+        result.isBrokerTopicEnabled = topics.isBrokerTopicWritable
+        result.isTraceTopicEnabled = topics.traceTopic != nil
+        result.isLongPollingEnabled = consumers.holdsPulls
+        result.notifiesMembers = consumers.notifiesMembershipChanges
+        result.memberExpiryMilliseconds = consumers.clientExpiry.milliseconds
+        result.messageSizeMaximum = store.messageSizeMaximum
+        return result
+    }
+
+    var storeConfiguration: StoreConfiguration {
+        var result = StoreConfiguration(root: store.root)
+        result.commitLogPath = store.commitLog
+        result.segmentSize = store.segmentSize
+        result.consumeQueue = ConsumeQueueConfiguration(
+            entriesPerFile: store.consumeQueueFileSize / ConsumeQueueEntry.encodedSize)
+        result.isMessageIndexEnabled = store.indexesMessages
+        result.messageIndex = MessageIndexConfiguration(slotCount: store.indexSlots, entryCount: store.indexEntries)
+        result.flushMode = store.flushesSynchronously ? .synchronous : .asynchronous
+        result.flushIntervalMilliseconds = store.flushInterval.milliseconds
+        result.messageSizeMaximum = store.messageSizeMaximum
+        result.fetchLimits.bytesInMemory = consumers.recentBytesMaximum
+        result.fetchLimits.countInMemory = consumers.recentMessagesMaximum
+        result.fetchLimits.bytesOnDisk = consumers.oldBytesMaximum
+        result.fetchLimits.countOnDisk = consumers.oldMessagesMaximum
+        result.hotRangeBytes = Self.memorySize() / 100 * consumers.recentMemoryPercent
+        result.retention = store.retention.configuration
+        return result
+    }
+
+    /// Bytes of memory that the machine has.
+    private static func memorySize() -> Int { sysconf(Int32(_SC_PHYS_PAGES)) * sysconf(Int32(_SC_PAGESIZE)) }
+}
+
+extension RetentionSettings {
+    var configuration: RetentionConfiguration {
+        var result = RetentionConfiguration()
+        result.reservedHours = Int(age.components.seconds / 3600)
+        result.deletionHours = Set(hours)
+        result.diskRatioForDeletion = Double(cleanPercent) / 100
+        result.diskRatioForForcedDeletion = Double(forcePercent) / 100
+        result.diskRatioForRefusal = Double(refusePercent) / 100
+        result.isForcedDeletionEnabled = deletesForcibly
+        result.intervalMilliseconds = interval.milliseconds
+        result.segmentsPerRound = filesPerPass
+        result.hourOfDay = { timestamp in
+            var seconds = time_t(timestamp.milliseconds / 1000)
+            var parts = tm()
+            localtime_r(&seconds, &parts)
+            return Int(parts.tm_hour)
+        }
+        return result
+    }
+}
