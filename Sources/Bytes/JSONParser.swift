@@ -63,7 +63,6 @@ struct JSONParser: ~Escapable {
     // MARK: - Values
 
     private mutating func value(depth: Int) throws(JSONError) -> JSONValue {
-        guard depth <= depthMaximum else { throw error("nested more than \(depthMaximum) deep") }
         valueCount += 1
         guard valueCount <= JSONValue.valueCountMaximum else { throw error("too many values") }
         switch next() {
@@ -78,6 +77,7 @@ struct JSONParser: ~Escapable {
 
     private mutating func members(depth: Int) throws(JSONError) -> [JSONValue.Member] {
         var members: [JSONValue.Member] = []
+        guard depth < depthMaximum else { throw error("nested more than \(depthMaximum) deep") }
         position += 1
         while !skip(UInt8(ascii: "}")) {
             let key = try key(depth: depth + 1)
@@ -90,6 +90,7 @@ struct JSONParser: ~Escapable {
 
     private mutating func elements(depth: Int) throws(JSONError) -> [JSONValue] {
         var elements: [JSONValue] = []
+        guard depth < depthMaximum else { throw error("nested more than \(depthMaximum) deep") }
         position += 1
         while !skip(UInt8(ascii: "]")) {
             elements.append(try value(depth: depth + 1))
