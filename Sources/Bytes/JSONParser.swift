@@ -13,8 +13,8 @@ public struct JSONError: Error, Equatable, Sendable, CustomStringConvertible {
 extension JSONValue {
     /// Deepest nesting that ``init(parsing:depthMaximum:)`` follows by default; RocketMQ's own documents need 7.
     public static let depthDefault = 64
-    /// Most values, keys included, that a document may hold: about 100 MB as a tree. All topics of a broker with 100,000 take
-    /// 1.7 million.
+    /// Most values, keys included, that a document may hold: about 100 MB as a tree. All topics of a broker with
+    /// 100,000 take 1.7 million.
     public static let valueCountMaximum = 4_000_000
 
     /// Reads one document, which must fill `span` but for white space.

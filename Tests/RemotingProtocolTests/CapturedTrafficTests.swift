@@ -8,6 +8,11 @@ import Testing
 /// Traffic of a real client, name server and broker: everything in it is read, and what is written back is equal.
 @Suite("Captured traffic")
 struct CapturedTrafficTests {
+    @Test("all captures are there")
+    func present() {
+        #expect(WireFixture.scenarios.count == 55)
+    }
+
     @Test("every frame is cut and its header read as the capture says", arguments: WireFixture.scenarios)
     func headers(scenario: String) throws {
         for captured in try WireFixture.frames(scenario) {
