@@ -4,13 +4,15 @@
 /// Owned by one thread. Memory is reused: in a steady state nothing is allocated. Positions are counted from the first
 /// readable byte.
 public final class ByteBuffer {
-    @usableFromInline var memory: UnsafeMutableRawPointer
+    // SAFETY: checking each access for overlap takes more time than everything else that this class does. No overlap can
+    // occur: these are plain words, loaded and stored one at a time, never passed inout, and one thread owns the buffer.
+    @exclusivity(unchecked) @usableFromInline var memory: UnsafeMutableRawPointer
     /// Bytes owned at `memory`.
-    @usableFromInline var allocated: Int
+    @exclusivity(unchecked) @usableFromInline var allocated: Int
     /// Index of the first readable byte in `memory`.
-    @usableFromInline var head = 0
+    @exclusivity(unchecked) @usableFromInline var head = 0
     /// Index behind the last readable byte in `memory`.
-    @usableFromInline var tail = 0
+    @exclusivity(unchecked) @usableFromInline var tail = 0
 
     public init(capacity: Int = 0) {
         allocated = Swift.max(capacity, 0)

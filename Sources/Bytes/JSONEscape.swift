@@ -2,10 +2,10 @@
 public enum JSONEscape {
     /// Reads the escape that begins at the first byte, a backslash. A pair of escaped surrogates is one escape.
     ///
-    /// An escape is never shorter than the UTF-8 of what it stands for: `\n` 2 to 1, `\x7f` 4 to at most 2, `\u0001` 6 to at
-    /// most 3, a pair 12 to 4. Decoders that replace escapes in place rely on it.
+    /// An escape is never shorter than the UTF-8 of what it stands for: `\n` 2 to 1, `\x7f` 4 to at most 2, `\u0001` 6
+    /// to at most 3, a pair 12 to 4. Decoders that replace escapes in place rely on it.
     /// - Returns: nil when it is none, is cut off, or is half of a surrogate pair.
-    @inlinable
+    @inlinable @inline(__always)
     public static func read(_ bytes: UnsafeBufferPointer<UInt8>) -> (scalar: UnicodeScalar, size: Int)? {
         guard bytes.count >= 2 else { return nil }
         switch bytes[1] {
@@ -83,8 +83,8 @@ public enum JSONEscape {
 }
 
 extension ByteBuffer {
-    /// Appends `text` as the inside of a JSON string, escaped as fastjson does: quotes and backslashes, control characters
-    /// up to U+001F and from U+007F to U+009F, and U+2028 and U+2029. Allocates nothing.
+    /// Appends `text` as the inside of a JSON string, escaped as fastjson does: quotes and backslashes, control
+    /// characters up to U+001F and from U+007F to U+009F, and U+2028 and U+2029. Allocates nothing.
     public func append(escapingJSON text: RawSpan) {
         text.withUnsafeBytes { bytes in
             var runStart = 0

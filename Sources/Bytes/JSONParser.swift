@@ -13,8 +13,8 @@ public struct JSONError: Error, Equatable, Sendable, CustomStringConvertible {
 extension JSONValue {
     /// Deepest nesting that ``init(parsing:depthMaximum:)`` follows by default; RocketMQ's own documents need 7.
     public static let depthDefault = 64
-    /// Most values, keys included, that a document may hold: about 100 MB as a tree. All topics of a broker with 100,000 take
-    /// 1.7 million.
+    /// Most values, keys included, that a document may hold: about 100 MB as a tree. All topics of a broker with
+    /// 100,000 take 1.7 million.
     public static let valueCountMaximum = 4_000_000
 
     /// Reads one document, which must fill `span` but for white space.
@@ -63,7 +63,6 @@ struct JSONParser: ~Escapable {
     // MARK: - Values
 
     private mutating func value(depth: Int) throws(JSONError) -> JSONValue {
-        guard depth <= depthMaximum else { throw error("nested more than \(depthMaximum) deep") }
         valueCount += 1
         guard valueCount <= JSONValue.valueCountMaximum else { throw error("too many values") }
         switch next() {
@@ -78,6 +77,7 @@ struct JSONParser: ~Escapable {
 
     private mutating func members(depth: Int) throws(JSONError) -> [JSONValue.Member] {
         var members: [JSONValue.Member] = []
+        guard depth < depthMaximum else { throw error("nested more than \(depthMaximum) deep") }
         position += 1
         while !skip(UInt8(ascii: "}")) {
             let key = try key(depth: depth + 1)
@@ -90,6 +90,7 @@ struct JSONParser: ~Escapable {
 
     private mutating func elements(depth: Int) throws(JSONError) -> [JSONValue] {
         var elements: [JSONValue] = []
+        guard depth < depthMaximum else { throw error("nested more than \(depthMaximum) deep") }
         position += 1
         while !skip(UInt8(ascii: "]")) {
             elements.append(try value(depth: depth + 1))

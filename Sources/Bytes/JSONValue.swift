@@ -1,8 +1,8 @@
 /// A JSON document as a tree, in the relaxed form that fastjson speaks (remoting reference §1.7).
 ///
 /// The keys of an object are values themselves, because fastjson writes maps as `{0:…}` and as
-/// `{{"brokerName":"b","queueId":1,"topic":"T"}:…}`. Members keep their order. For bodies and files; nothing on the path of
-/// a message goes through here.
+/// `{{"brokerName":"b","queueId":1,"topic":"T"}:…}`. Members keep their order. For bodies and files; nothing on the
+/// path of a message goes through here.
 public enum JSONValue: Equatable, Sendable {
     case null
     case bool(Bool)

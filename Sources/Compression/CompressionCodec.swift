@@ -2,15 +2,15 @@ import Bytes
 
 /// How the body of a message, or a registration, is compressed.
 ///
-/// Each codec writes the self-describing form that RocketMQ's clients use: a zlib stream, LZ4 frames, zstd frames. What is read
-/// comes from outside: it is bounded, and anything wrong with it is an error.
+/// Each codec writes the self-describing form that RocketMQ's clients use: a zlib stream, LZ4 frames, zstd frames. What
+/// is read comes from outside: it is bounded, and anything wrong with it is an error.
 public enum CompressionCodec: Sendable, CaseIterable {
     case zlib
     case lz4
     case zstd
 
-    /// The codec with the number in bits 8 to 10 of a message's flags (remoting reference §1.8). 0 means zlib because clients
-    /// before 4.9.8 wrote no number.
+    /// The codec with the number in bits 8 to 10 of a message's flags (remoting reference §1.8). 0 means zlib because
+    /// clients before 4.9.8 wrote no number.
     public init?(wireID: Int32) {
         switch wireID {
         case 0, 3: self = .zlib
@@ -52,8 +52,8 @@ public enum CompressionCodec: Sendable, CaseIterable {
     }
 
     /// Appends what `input` stands for to `output`.
-    /// - Parameter sizeMaximum: most bytes to append. No more memory than about that, beside the codec's window, is taken
-    ///   whatever `input` says of itself.
+    /// - Parameter sizeMaximum: most bytes to append. No more memory than about that, beside the codec's window, is
+    ///   taken whatever `input` says of itself.
     /// - Throws: ``CompressionError``; `output` is then as before.
     public func decompress(
         _ input: RawSpan, into output: ByteBuffer, sizeMaximum: Int

@@ -41,7 +41,8 @@ enum ZlibStream {
     private static func step(
         _ stream: inout z_stream, _ from: UnsafeRawBufferPointer, _ to: UnsafeMutableRawBufferPointer
     ) throws(CompressionError) -> DecompressionStep {
-        // SAFETY: zlib reads and writes within the counts set here, and takes a pointer to mutable input without writing.
+        // SAFETY: zlib reads and writes within the counts set here, and takes a pointer to mutable input without
+        // writing.
         stream.next_in = UnsafeMutablePointer(mutating: from.bindMemory(to: UInt8.self).baseAddress)
         stream.avail_in = UInt32(clamping: from.count)
         stream.next_out = to.bindMemory(to: UInt8.self).baseAddress

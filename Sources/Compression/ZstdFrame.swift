@@ -3,8 +3,8 @@ import CCompression
 
 /// The zstd format (RFC 8878).
 enum ZstdFrame {
-    /// Largest window to follow, as a power of two: 32 MiB. What a frame asks for is taken from memory before its first byte
-    /// comes out, and streams of the levels that clients use need 8 MiB at most.
+    /// Largest window to follow, as a power of two: 32 MiB. What a frame asks for is taken from memory before its first
+    /// byte comes out, and streams of the levels that clients use need 8 MiB at most.
     private static let windowLogMaximum: Int32 = 25
 
     static func compress(_ input: RawSpan, into output: ByteBuffer, level: Int32) throws(CompressionError) {

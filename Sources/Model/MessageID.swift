@@ -52,9 +52,16 @@ public struct OffsetMessageID: Hashable, Sendable, CustomStringConvertible {
     }
 
     private static func append(hexadecimal value: UInt64, digits: Int, to buffer: ByteBuffer) {
-        for shift in stride(from: (digits - 1) * 4, through: 0, by: -4) {
-            let nibble = UInt8(truncatingIfNeeded: (value >> UInt64(shift)) & 0xF)
-            buffer.append(nibble < 10 ? UInt8(ascii: "0") + nibble : UInt8(ascii: "A") + nibble - 10)
+        buffer.appendUninitialized(digits) { bytes in
+            var rest = value
+            var position = digits - 1
+            while position >= 0 {
+                let nibble = UInt8(truncatingIfNeeded: rest & 0xF)
+                bytes[position] = nibble < 10 ? UInt8(ascii: "0") + nibble : UInt8(ascii: "A") + nibble - 10
+                rest >>= 4
+                position -= 1
+            }
+            return digits
         }
     }
 

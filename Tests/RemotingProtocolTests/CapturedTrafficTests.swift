@@ -8,6 +8,11 @@ import Testing
 /// Traffic of a real client, name server and broker: everything in it is read, and what is written back is equal.
 @Suite("Captured traffic")
 struct CapturedTrafficTests {
+    @Test("all captures are there")
+    func present() {
+        #expect(WireFixture.scenarios.count == 55)
+    }
+
     @Test("every frame is cut and its header read as the capture says", arguments: WireFixture.scenarios)
     func headers(scenario: String) throws {
         for captured in try WireFixture.frames(scenario) {
@@ -123,7 +128,7 @@ struct CapturedTrafficTests {
         }
     }
 
-    private static let requestFields: [Int32: any CommandFields.Type] = [
+    static let requestFields: [Int32: any CommandFields.Type] = [
         12: QueryMessageHeader.self, 14: QueryConsumerOffsetHeader.self, 15: UpdateConsumerOffsetHeader.self,
         17: CreateTopicHeader.self, 29: SearchOffsetHeader.self, 30: GetMaximumOffsetHeader.self,
         31: GetMinimumOffsetHeader.self, 32: GetEarliestMessageStoreTimeHeader.self, 33: ViewMessageHeader.self,
@@ -142,7 +147,7 @@ struct CapturedTrafficTests {
         327: WipeWritePermissionHeader.self,
     ]
 
-    private static let responseFields: [Int32: any CommandFields.Type] = [
+    static let responseFields: [Int32: any CommandFields.Type] = [
         310: SendMessageResponseHeader.self, 320: SendMessageResponseHeader.self,
         325: SendMessageResponseHeader.self, 12: QueryMessageResponseHeader.self, 14: OffsetResponseHeader.self,
         29: OffsetResponseHeader.self, 30: OffsetResponseHeader.self, 31: OffsetResponseHeader.self,
@@ -257,13 +262,13 @@ struct CapturedTrafficTests {
         try JSONValue(parsing: try type.init(json: json).encoded())
     }
 
-    private static let requestBodies: [Int32: any CommandBody.Type] = [
+    static let requestBodies: [Int32: any CommandBody.Type] = [
         34: HeartbeatData.self, 41: LockBatchBody.self, 42: LockBatchBody.self, 46: CheckClientConfigBody.self,
         103: RegisterBrokerBody.self, 200: GroupConfiguration.self, 220: ResetOffsetBody.self,
         322: DataVersion.self,
     ]
 
-    private static let responseBodies: [Int32: any CommandBody.Type] = [
+    static let responseBodies: [Int32: any CommandBody.Type] = [
         21: TopicConfigSerializeWrapper.self, 28: KVTable.self, 38: ConsumerIDList.self,
         41: LockBatchResponseBody.self, 43: ConsumerOffsetSerializeWrapper.self, 103: KVTable.self,
         105: TopicRouteData.self, 106: ClusterInfo.self, 201: SubscriptionGroupWrapper.self,

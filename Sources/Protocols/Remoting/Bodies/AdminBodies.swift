@@ -241,8 +241,8 @@ public struct ProducerTableInfo: CommandBody, Equatable {
     }
 }
 
-/// What a client says of itself: the answer to 307 `GET_CONSUMER_RUNNING_INFO`. The broker passes it on unread, and what a
-/// client puts in differs by version, so it stays a document.
+/// What a client says of itself: the answer to 307 `GET_CONSUMER_RUNNING_INFO`. The broker passes it on unread, and
+/// what a client puts in differs by version, so it stays a document.
 public struct ConsumerRunningInfo: CommandBody, Equatable {
     public var document: JSONValue
 

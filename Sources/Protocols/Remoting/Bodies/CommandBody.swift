@@ -2,8 +2,8 @@ import Bytes
 
 /// A JSON document behind a header (remoting reference §1.7): a typed value, from JSON and to JSON.
 ///
-/// Writing is fastjson's way: members in alphabetical order, nil left out, maps with the keys that RocketMQ's own tools need,
-/// sorted. Reading takes members in any order, passes over unknown ones, and fills in RocketMQ's defaults.
+/// Writing is fastjson's way: members in alphabetical order, nil left out, maps with the keys that RocketMQ's own tools
+/// need, sorted. Reading takes members in any order, passes over unknown ones, and fills in RocketMQ's defaults.
 public protocol CommandBody: Sendable {
     init(json: JSONValue) throws(BodyError)
     func write(to json: inout JSONWriter)

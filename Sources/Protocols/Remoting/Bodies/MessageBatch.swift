@@ -22,8 +22,8 @@ public enum MessageBatch {
     public static let entrySizeMinimum = 22
 
     /// The entry at `position`, which moves behind it; nil at the end.
-    /// - Throws: ``BodyError/malformed(_:)`` when lengths reach outside the batch or do not add up. Check a whole batch before
-    ///   any of it is stored: a batch is stored all or not at all.
+    /// - Throws: ``BodyError/malformed(_:)`` when lengths reach outside the batch or do not add up. Check a whole batch
+    ///   before any of it is stored: a batch is stored all or not at all.
     public static func next(in batch: RawSpan, at position: inout Int) throws(BodyError) -> Entry? {
         let start = position
         guard start < batch.byteCount else { return nil }

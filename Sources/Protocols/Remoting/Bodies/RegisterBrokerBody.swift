@@ -5,8 +5,8 @@ import Model
 
 /// What a broker has: the body of 103 `REGISTER_BROKER`, in one of two layouts (remoting reference §1.6).
 ///
-/// Plain, it is JSON: `{"filterServerList":[],"topicConfigSerializeWrapper":{…}}`. With the header's `compressed` it is a zlib
-/// stream of
+/// Plain, it is JSON: `{"filterServerList":[],"topicConfigSerializeWrapper":{…}}`. With the header's `compressed` it is
+/// a zlib stream of
 ///
 ///     size  field
 ///      4+n  length, data version as JSON

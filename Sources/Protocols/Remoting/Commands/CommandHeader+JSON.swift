@@ -127,21 +127,42 @@ struct HeaderScanner {
     // MARK: - Values
 
     /// The position of a string's content, escapes replaced.
+    @inline(__always)
     mutating func string() throws(HeaderError) -> Range<Int> {
         let quote = next()
         guard quote == UInt8(ascii: "\"") || quote == UInt8(ascii: "'") else { throw malformed("expected a string") }
         let start = position + 1
-        var read = start
-        while read < end {
-            let byte = base[read]
-            if byte == quote {
-                position = read + 1
-                return start..<read
-            }
-            if byte == UInt8(ascii: "\\") { return try unescape(from: start, firstEscape: read, quote: quote) }
-            read += 1
+        let stop = quoteOrBackslash(from: start, quote: quote)
+        guard stop < end else { throw malformed("string without an end") }
+        if base[stop] == quote {
+            position = stop + 1
+            return start..<stop
         }
-        throw malformed("string without an end")
+        return try unescape(from: start, firstEscape: stop, quote: quote)
+    }
+
+    /// The first position from `start` on that holds `quote` or a backslash; `end` when none does.
+    @inline(__always)
+    private func quoteOrBackslash(from start: Int, quote: UInt8) -> Int {
+        let ones: UInt64 = 0x0101_0101_0101_0101
+        let highs: UInt64 = 0x8080_8080_8080_8080
+        let quotes = ones &* UInt64(quote)
+        let backslashes = ones &* UInt64(UInt8(ascii: "\\"))
+        var position = start
+        while position &+ 8 <= end {
+            // SAFETY: the eight bytes lie before `end`, and any bits are an integer.
+            let word = UInt64(
+                littleEndian: UnsafeRawPointer(base + position).loadUnaligned(as: UInt64.self))
+            // A byte that is equal becomes zero, and subtracting one sets the highest bit of the first zero byte. Bytes
+            // behind it may be marked wrongly; only the first mark counts.
+            let a = word ^ quotes
+            let b = word ^ backslashes
+            let marks = ((a &- ones) & ~a | (b &- ones) & ~b) & highs
+            if marks != 0 { return position &+ marks.trailingZeroBitCount >> 3 }
+            position &+= 8
+        }
+        while position < end, base[position] != quote, base[position] != UInt8(ascii: "\\") { position &+= 1 }
+        return position
     }
 
     private mutating func unescape(
@@ -150,16 +171,9 @@ struct HeaderScanner {
         var read = firstEscape
         var write = firstEscape
         while read < end {
-            let byte = base[read]
-            if byte == quote {
+            if base[read] == quote {
                 position = read + 1
                 return start..<write
-            }
-            if byte != UInt8(ascii: "\\") {
-                base[write] = byte
-                write += 1
-                read += 1
-                continue
             }
             position = read
             guard let escape = JSONEscape.read(UnsafeBufferPointer(start: base + read, count: end - read)) else {
@@ -168,6 +182,10 @@ struct HeaderScanner {
             read += escape.size
             // INVARIANT: write + the scalar's UTF-8 <= read, see JSONEscape.
             write += JSONEscape.put(escape.scalar, at: base + write)
+            let stop = quoteOrBackslash(from: read, quote: quote)
+            (base + write).update(from: base + read, count: stop - read)
+            write += stop - read
+            read = stop
         }
         throw malformed("string without an end")
     }

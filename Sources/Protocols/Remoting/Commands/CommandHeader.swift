@@ -6,18 +6,21 @@ import Bytes
 /// nothing. Positions count from the first byte of the memory that `decode` was given and mean nothing once that memory
 /// changes. Owned by one thread.
 public final class CommandHeader {
+    // SAFETY: as in ByteBuffer, checks for overlapping accesses would cost more than the reading; decoding and lookups
+    // touch one property at a time, call nothing of the user's meanwhile, and one thread owns the header.
+
     /// A request code, or a response code when ``isResponse``.
-    public internal(set) var code: Int32 = 0
-    public internal(set) var language = LanguageCode.java
-    public internal(set) var version: Int32 = 0
+    @exclusivity(unchecked) public internal(set) var code: Int32 = 0
+    @exclusivity(unchecked) public internal(set) var language = LanguageCode.java
+    @exclusivity(unchecked) public internal(set) var version: Int32 = 0
     /// The number of the request, chosen by the requester and returned in the response.
-    public internal(set) var opaque: Int32 = 0
+    @exclusivity(unchecked) public internal(set) var opaque: Int32 = 0
     /// Bit 0: response. Bit 1: one-way, nobody waits for a response.
-    public internal(set) var flag: Int32 = 0
-    public internal(set) var remark: Range<Int>?
-    public internal(set) var encoding = HeaderEncoding.json
+    @exclusivity(unchecked) public internal(set) var flag: Int32 = 0
+    @exclusivity(unchecked) public internal(set) var remark: Range<Int>?
+    @exclusivity(unchecked) public internal(set) var encoding = HeaderEncoding.json
     /// The fields of the request or response itself (`extFields`), in the order of the wire.
-    public internal(set) var fields = ContiguousArray<Field>()
+    @exclusivity(unchecked) public internal(set) var fields = ContiguousArray<Field>()
 
     /// Positions of one field's name and value.
     public struct Field: Equatable, Sendable {

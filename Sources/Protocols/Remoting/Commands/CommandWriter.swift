@@ -2,8 +2,8 @@ import Bytes
 
 /// Writes one frame straight behind what a buffer holds already, in either header encoding, without allocating.
 ///
-/// The order of calls is `begin`, any number of `field`s, optionally ``beginBody()`` followed by appending the body to the
-/// buffer itself, ``end()``. Between `begin` and `end` the buffer must not be consumed, and nobody else may append.
+/// The order of calls is `begin`, any number of `field`s, optionally ``beginBody()`` followed by appending the body to
+/// the buffer itself, ``end()``. Between `begin` and `end` the buffer must not be consumed, and nobody else may append.
 ///
 ///     var writer = CommandWriter(buffer, encoding: header.encoding)
 ///     writer.begin(response: .success, to: header)
@@ -169,8 +169,8 @@ public struct CommandWriter {
         }
     }
 
-    /// Begins a field of text whose value the caller appends to ``buffer`` in pieces: bytes that need no escaping in JSON,
-    /// such as digits. ``endField(_:)`` takes what this returns.
+    /// Begins a field of text whose value the caller appends to ``buffer`` in pieces: bytes that need no escaping in
+    /// JSON, such as digits. ``endField(_:)`` takes what this returns.
     public mutating func beginField(_ name: StaticString) -> Int {
         precondition(stage == .header, "a field outside a header")
         switch encoding {

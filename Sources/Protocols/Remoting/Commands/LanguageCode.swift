@@ -1,7 +1,7 @@
 import Bytes
 
-/// The language that a peer says it is written in (remoting reference §1.2). A name or number that is not in the table is
-/// read as ``other``.
+/// The language that a peer says it is written in (remoting reference §1.2). A name or number that is not in the table
+/// is read as ``other``.
 public enum LanguageCode: UInt8, Sendable, CaseIterable {
     case java = 0
     case cpp = 1

@@ -1,5 +1,5 @@
-/// The number of a request (remoting reference §1.5). A number without a name here is still a valid value: the answer to it
-/// is ``ResponseCode/requestCodeNotSupported``.
+/// The number of a request (remoting reference §1.5). A number without a name here is still a valid value: the answer
+/// to it is ``ResponseCode/requestCodeNotSupported``.
 public struct RequestCode: RawRepresentable, Hashable, Sendable, CustomStringConvertible {
     public let rawValue: Int32
     @inlinable public init(rawValue: Int32) { self.rawValue = rawValue }
@@ -7,8 +7,8 @@ public struct RequestCode: RawRepresentable, Hashable, Sendable, CustomStringCon
 
     public var description: String { String(rawValue) }
 
-    /// The code whose low 16 bits a binary header carries. The codes above 32767, all of them of POP, come cut off; what
-    /// remains of them collides with no other code (remoting reference §1.2).
+    /// The code whose low 16 bits a binary header carries. The codes above 32767, all of them of POP, come cut off;
+    /// what remains of them collides with no other code (remoting reference §1.2).
     public init(truncated code: Int16) {
         switch code {
         case 3442...3448, 3543: rawValue = 0x3_0000 | Int32(code)

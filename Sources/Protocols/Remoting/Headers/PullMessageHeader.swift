@@ -3,7 +3,8 @@ import Bytes
 
 /// What a consumer asks for: 11 `PULL_MESSAGE` and 361 `LITE_PULL_MESSAGE` (remoting reference §1.9, appendix A).
 ///
-/// Read in one pass over the fields, without allocating; ranges are positions in the bytes that the header was decoded in.
+/// Read in one pass over the fields, without allocating; ranges are positions in the bytes that the header was decoded
+/// in.
 public struct PullMessageHeader: Sendable {
     public var consumerGroup: Range<Int> = 0..<0
     public var topic: Range<Int> = 0..<0

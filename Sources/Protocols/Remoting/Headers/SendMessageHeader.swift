@@ -2,10 +2,11 @@ import Base
 import Bytes
 import Model
 
-/// What a send says about its message: 10 `SEND_MESSAGE` with long names, 310 `SEND_MESSAGE_V2`, 320 `SEND_BATCH_MESSAGE` and
-/// 325 `SEND_REPLY_MESSAGE_V2` with letters (remoting reference §1.9, appendix A).
+/// What a send says about its message: 10 `SEND_MESSAGE` with long names, 310 `SEND_MESSAGE_V2`, 320
+/// `SEND_BATCH_MESSAGE` and 325 `SEND_REPLY_MESSAGE_V2` with letters (remoting reference §1.9, appendix A).
 ///
-/// Read in one pass over the fields, without allocating; ranges are positions in the bytes that the header was decoded in.
+/// Read in one pass over the fields, without allocating; ranges are positions in the bytes that the header was decoded
+/// in.
 ///
 ///     a producerGroup  b topic  c defaultTopic  d defaultTopicQueueNums  e queueId  f sysFlag  g bornTimestamp
 ///     h flag  i properties  j reconsumeTimes  k unitMode  l maxReconsumeTimes  m batch  n brokerName
