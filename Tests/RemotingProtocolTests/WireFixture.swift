@@ -24,7 +24,8 @@ enum WireFixture {
     /// Names of the files, as `json/send-sync`.
     static let scenarios: [String] = {
         ["json", "rocketmq", "mqadmin"].flatMap { part in
-            let names = try! FileManager.default.contentsOfDirectory(atPath: folder.appending(path: part).path)
+            let names = (try? FileManager.default.contentsOfDirectory(atPath: folder.appending(path: part).path)) ?? []
+            precondition(!names.isEmpty, "no captured traffic in \(part)")
             return names.filter { $0.hasSuffix(".jsonl") }.map { part + "/" + $0.dropLast(6) }.sorted()
         }
     }()
