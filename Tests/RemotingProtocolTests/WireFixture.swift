@@ -25,6 +25,7 @@ enum WireFixture {
     static let scenarios: [String] = {
         ["json", "rocketmq", "mqadmin"].flatMap { part in
             let names = (try? FileManager.default.contentsOfDirectory(atPath: folder.appending(path: part).path)) ?? []
+            precondition(!names.isEmpty, "no captured traffic in \(part)")
             return names.filter { $0.hasSuffix(".jsonl") }.map { part + "/" + $0.dropLast(6) }.sorted()
         }
     }()

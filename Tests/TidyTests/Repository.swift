@@ -43,13 +43,18 @@ enum Repository {
 }
 
 struct SourceFile: Sendable {
-    var path: String
-    var text: String
+    let path: String
+    let text: String
+    let lines: [String]
+    /// The lines without comments and without what stands in string literals, so that a rule meets code only. Empty for other than Swift.
+    let codeLines: [String]
 
-    var lines: [String] { text.split(separator: "\n", omittingEmptySubsequences: false).map(String.init) }
-
-    /// The lines without comments and without what stands in string literals, so that a rule meets code only.
-    var codeLines: [String] { CodeScanner.code(of: text) }
+    init(path: String, text: String) {
+        self.path = path
+        self.text = text
+        lines = text.split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
+        codeLines = path.hasSuffix(".swift") ? CodeScanner.code(of: text) : []
+    }
 }
 
 /// Something that a rule found: `path:line: what is wrong; what to do`.

@@ -105,6 +105,7 @@ struct RuleTests {
         arguments: [
             ("final class A: @unchecked Sendable {}", 1), ("nonisolated(unsafe) var a = 1", 1),
             ("return unsafe f()", 1),
+            ("final class A: @unchecked Sendable {\n    // SAFETY: one thread.\n}", 0),
             ("// SAFETY: one thread.\nfinal class A: @unchecked Sendable {}", 0),
             ("// SAFETY: one thread,\n// always.\n@frozen\nnonisolated(unsafe) var a = 1", 0),
             ("// SAFETY: far away.\n\n\n\n\nreturn unsafe f()", 1), ("let unsafeName = 1 // unsafe", 0),

@@ -134,7 +134,8 @@ enum SourceRules {
 
     // MARK: - Safety
 
-    /// What the compiler no longer checks says why it is sound: `// SAFETY:` on the line or on one of the three before it.
+    /// What the compiler no longer checks says why it is sound: `// SAFETY:` on the line, on one of the three before
+    /// it, or on the next, where the body of a type begins.
     static func safety(_ file: SourceFile) -> [Finding] {
         let lines = file.lines
         return file.codeLines.enumerated().compactMap { index, line in
@@ -143,7 +144,7 @@ enum SourceRules {
                 line.contains("@unchecked Sendable") || line.contains("nonisolated(unsafe)")
                 || words.contains("unsafe") && !line.contains("(unsafe)")
             guard unchecked else { return nil }
-            let near = lines[max(0, index - 3)...min(index, lines.count - 1)]
+            let near = lines[max(0, index - 3)...min(index + 1, lines.count - 1)]
             if near.contains(where: { $0.contains("SAFETY:") }) { return nil }
             return Finding(
                 path: file.path, line: index + 1,
