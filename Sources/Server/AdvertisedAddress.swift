@@ -16,12 +16,15 @@ public struct AdvertisedAddress: Equatable, Sendable {
     ///   - configured: `brokerIP1`; empty when it is not set.
     ///   - bound: what the listener is bound to.
     ///   - candidates: the machine's own addresses.
-    public static func choose(configured: String, bound: String, port: Int, candidates: [String]) throws(ServerError) -> Self {
+    public static func choose(configured: String, bound: String, port: Int, candidates: [String]) throws(ServerError)
+        -> Self
+    {
         let port = Int32(port)
         if !configured.isEmpty {
             guard let address = HostAddress(ipv4: configured, port: port) ?? resolve(configured, port: port) else {
                 throw ServerError(
-                    "brokerIP1=\(configured) is no address and no name that resolves; give an IPv4 address that clients can reach")
+                    "brokerIP1=\(configured) is no address and no name that resolves; give an IPv4 address that clients can reach"
+                )
             }
             return AdvertisedAddress(host: configured, address: address, warning: warning(address, bound))
         }
@@ -64,7 +67,7 @@ public struct AdvertisedAddress: Equatable, Sendable {
             next = interface.pointee.ifa_next
             let flags = Int32(bitPattern: interface.pointee.ifa_flags)
             guard let address = interface.pointee.ifa_addr, address.pointee.sa_family == AF_INET,
-                flags & Int32(IFF_UP.rawValue) != 0, flags & Int32(IFF_LOOPBACK.rawValue) == 0
+                flags & Int32(IFF_UP) != 0, flags & Int32(IFF_LOOPBACK) == 0
             else { continue }
             // SAFETY: the family says that this is a sockaddr_in, and it lives until freeifaddrs.
             let ipv4 = address.withMemoryRebound(to: sockaddr_in.self, capacity: 1) { $0.pointee.sin_addr.s_addr }
@@ -78,7 +81,9 @@ public struct AdvertisedAddress: Equatable, Sendable {
         var hints = addrinfo()
         hints.ai_family = AF_INET
         var found: UnsafeMutablePointer<addrinfo>?
-        guard getaddrinfo(name, nil, &hints, &found) == 0, let found, let address = found.pointee.ai_addr else { return nil }
+        guard getaddrinfo(name, nil, &hints, &found) == 0, let found, let address = found.pointee.ai_addr else {
+            return nil
+        }
         defer { freeaddrinfo(found) }
         // SAFETY: the hints ask for AF_INET, so this is a sockaddr_in, and it lives until freeaddrinfo.
         let ipv4 = address.withMemoryRebound(to: sockaddr_in.self, capacity: 1) { $0.pointee.sin_addr.s_addr }

@@ -52,8 +52,8 @@ public final class ServerProcess {
     ///   - announce: called at the same moment.
     /// - Throws: ``ServerError``: why it could not start, or why it had to stop.
     public func run(readyFile: String?, announce: @escaping (Started) -> Void) throws(ServerError) {
-        if configuration.role.contains(.nameServer) { try startNameServer() }
-        if configuration.role.contains(.broker) { try startBroker() }
+        if configuration.role != .broker { try startNameServer() }
+        if configuration.role != .nameServer { try startBroker() }
         for signal in [SIGINT, SIGTERM] {
             loop.onSignal(signal) { [weak self] in self?.stop() }
         }

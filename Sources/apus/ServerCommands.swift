@@ -11,12 +11,14 @@ enum ServerCommands {
 
     static let start = Command(
         "start", "Start a name server and a broker in one process",
-        discussion: "The name server listens on 9876 and the broker on 10911; the store is in ./data unless told otherwise.",
+        discussion:
+            "The name server listens on 9876 and the broker on 10911; the store is in ./data unless told otherwise.",
         options: [readyFile] + ConfigurationOptions.options(for: .standalone),
         examples: [
             CommandExample("apus start", "Everything with its defaults"),
             CommandExample("apus start -c broker.conf", "With a configuration file of RocketMQ"),
-            CommandExample("apus start --bind 127.0.0.1 --set flushDiskType=SYNC_FLUSH", "On loopback, flushed before answered"),
+            CommandExample(
+                "apus start --bind 127.0.0.1 --set flushDiskType=SYNC_FLUSH", "On loopback, flushed before answered"),
         ]
     ) { try run(.standalone, $0) }
 
@@ -36,14 +38,14 @@ enum ServerCommands {
         let configuration = try ConfigurationOptions.configuration(role, from: invocation)
         let log = Log(label: "apus", level: configuration.logLevel, sink: StandardErrorLogSink())
         for note in configuration.notes { log.notice(note) }
-        do {
+        do throws(ServerError) {
             let process = try ServerProcess(configuration, log: log)
             try process.run(readyFile: invocation.optionalText("ready-file")) { started in
                 Console.print(Banner.text(started))
                 if let warning = started.address?.warning { Console.printError(Banner.warning(warning)) }
             }
             return .success
-        } catch let error as ServerError {
+        } catch {
             throw CommandFailure(.failure, error.description)
         }
     }

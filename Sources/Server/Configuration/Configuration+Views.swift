@@ -1,4 +1,5 @@
 import Base
+import Glibc
 import Telemetry
 
 // What each room is handed: plain values with units in their types, none of them optional. Keys appear nowhere else.
@@ -105,7 +106,8 @@ extension Configuration {
     public var broker: BrokerSettings {
         BrokerSettings(
             listener: listener(port: integer("listenPort")),
-            name: text("brokerName"), clusterName: text("brokerClusterName"), id: Int64(integer("brokerId")),
+            name: text("brokerName").isEmpty ? HostName.own : text("brokerName"),
+            clusterName: text("brokerClusterName"), id: Int64(integer("brokerId")),
             advertisedHost: text("brokerIP1"), nameServers: list("namesrvAddr"),
             registrationPeriod: duration("registerNameServerPeriod"),
             registrationTimeout: duration("registerBrokerTimeoutMills"),
@@ -173,5 +175,19 @@ extension Configuration {
             refusePercent: integer("diskSpaceWarningLevelRatio"),
             deletesForcibly: boolean("cleanFileForciblyEnable"), interval: duration("cleanResourceInterval"),
             pauseBetweenFiles: duration("deleteCommitLogFilesInterval"), filesPerPass: integer("deleteFileBatchMax"))
+    }
+}
+
+/// The name of this machine, which a broker without a name of its own takes, as in RocketMQ.
+enum HostName {
+    /// With the characters that names of topics allow, since a topic is named like the broker.
+    static var own: String {
+        var buffer = [UInt8](repeating: 0, count: 256)
+        let failed = buffer.withUnsafeMutableBytes { bytes in
+            gethostname(bytes.bindMemory(to: CChar.self).baseAddress, bytes.count - 1) != 0
+        }
+        let name = String(decoding: buffer.prefix { $0 != 0 }, as: UTF8.self)
+        let allowed = String(name.map { $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "-") ? $0 : "_" })
+        return failed || allowed.isEmpty ? "broker" : allowed
     }
 }
