@@ -184,7 +184,8 @@ enum HostName {
     static var own: String {
         var buffer = [UInt8](repeating: 0, count: 256)
         let failed = buffer.withUnsafeMutableBytes { bytes in
-            gethostname(bytes.bindMemory(to: CChar.self).baseAddress, bytes.count - 1) != 0
+            guard let start = bytes.bindMemory(to: CChar.self).baseAddress else { return true }
+            return gethostname(start, bytes.count - 1) != 0
         }
         let name = String(decoding: buffer.prefix { $0 != 0 }, as: UTF8.self)
         let allowed = String(name.map { $0.isASCII && ($0.isLetter || $0.isNumber || $0 == "-") ? $0 : "_" })
