@@ -15,27 +15,27 @@ public struct GroupConfiguration: Equatable, Sendable {
     public init(name: String) { self.name = name }
 }
 
-/// How a member of a group takes its messages (`ConsumeType`).
-public enum ConsumeType: String, Sendable {
+/// How a member of a group takes its messages (`ConsumeType`). The order is Java's: the C++ client sends the ordinal.
+public enum ConsumeType: String, CaseIterable, Sendable {
     case pull = "CONSUME_ACTIVELY"
     case push = "CONSUME_PASSIVELY"
     case pop = "CONSUME_POP"
 }
 
-/// Whether a group shares its messages among the members or each member gets all (`MessageModel`).
-public enum MessageModel: String, Sendable {
-    case clustering = "CLUSTERING"
+/// Whether a group shares its messages among the members or each member gets all (`MessageModel`). In Java's order.
+public enum MessageModel: String, CaseIterable, Sendable {
     case broadcasting = "BROADCASTING"
+    case clustering = "CLUSTERING"
 }
 
-/// Where a group without a stored offset begins (`ConsumeFromWhere`).
-public enum ConsumeFromWhere: String, Sendable {
+/// Where a group without a stored offset begins (`ConsumeFromWhere`). In Java's order.
+public enum ConsumeFromWhere: String, CaseIterable, Sendable {
     case lastOffset = "CONSUME_FROM_LAST_OFFSET"
-    case firstOffset = "CONSUME_FROM_FIRST_OFFSET"
-    case timestamp = "CONSUME_FROM_TIMESTAMP"
     case lastOffsetAndFromMinimumWhenBootFirst = "CONSUME_FROM_LAST_OFFSET_AND_FROM_MIN_WHEN_BOOT_FIRST"
     case minimumOffset = "CONSUME_FROM_MIN_OFFSET"
     case maximumOffset = "CONSUME_FROM_MAX_OFFSET"
+    case firstOffset = "CONSUME_FROM_FIRST_OFFSET"
+    case timestamp = "CONSUME_FROM_TIMESTAMP"
 }
 
 /// What a group wants of one topic (`SubscriptionData`).

@@ -100,12 +100,16 @@ public struct ConsumerData: CommandBody, Equatable {
 }
 
 extension JSONValue {
-    /// A member that is one of the names of `Name`; `fallback` when it is missing.
-    func enumeration<Name: RawRepresentable<String>>(
+    /// A member that is one of the names of `Name`, or its ordinal, which the C++ client sends and fastjson takes; `fallback`
+    /// when it is missing.
+    func enumeration<Name: RawRepresentable<String> & CaseIterable>(
         _ name: StaticString, default fallback: Name
-    ) throws(BodyError) -> Name {
-        guard let text = try text(ifPresent: name) else { return fallback }
-        guard let value = Name(rawValue: text) else {
+    ) throws(BodyError) -> Name where Name.AllCases == [Name] {
+        guard let member = try member(name) else { return fallback }
+        if let ordinal = member.integerValue, let index = Int(exactly: ordinal), Name.allCases.indices.contains(index) {
+            return Name.allCases[index]
+        }
+        guard let text = member.stringValue, let value = Name(rawValue: text) else {
             throw .invalid(field: name.description, expected: "a \(Name.self)")
         }
         return value
