@@ -53,7 +53,8 @@ class Server:
         if not binary().exists():
             raise AssertionError(f"{binary()} is not built; run 'make release' or set APUS")
         self.starts += 1
-        ready_file = self.folder / f"ready-{self.starts}.json"
+        # A second server in the same folder must not take the first one's file for its own.
+        ready_file = self.folder / f"ready-{id(self)}-{self.starts}.json"
         self.log = self.folder / f"server-{self.starts}.log"
         command = [
             str(binary()), "start", "--store", str(self.store), "--bind", "127.0.0.1", "--broker-ip", "127.0.0.1",
