@@ -49,6 +49,8 @@ extension IndexFile {
         guard let image, let pending, !isFull else { preconditionFailure("an index file was not ready to be written") }
         let position = layout.position(ofSlot: layout.slot(ofHash: hash))
         let previous = Int32(bigEndian: image.load(fromByteOffset: position, as: Int32.self))
+        var header = header
+        let number = header.nextEntry
         if header.isEmpty {
             header.beginTimestamp = timestamp.milliseconds
             header.beginOffset = physicalOffset.rawValue
@@ -57,13 +59,14 @@ extension IndexFile {
         let entry = IndexEntry(
             hash: hash, physicalOffset: physicalOffset.rawValue,
             seconds: header.beginTimestamp <= 0 ? 0 : Int32(clamping: max(seconds, 0)), previous: previous)
-        entry.store(to: pending + (entriesEnd - pendingStart) * IndexLayout.entrySize)
-        image.storeBytes(of: header.nextEntry.bigEndian, toByteOffset: position, as: Int32.self)
+        entry.store(to: pending + (Int(number) - pendingStart) * IndexLayout.entrySize)
+        image.storeBytes(of: number.bigEndian, toByteOffset: position, as: Int32.self)
         dirtyPages.insert(position / PageSet.pageSize)
         if previous == 0 { header.slotsInUse &+= 1 }
-        header.nextEntry += 1
+        header.nextEntry = number + 1
         header.endOffset = physicalOffset.rawValue
         header.endTimestamp = timestamp.milliseconds
+        self.header = header
     }
 
     var pendingCount: Int { entriesEnd - pendingStart }
