@@ -273,6 +273,19 @@ struct NameServerSessionTests {
         #expect(it.server.configuration.isOrderMessageEnabled == isEnabled)
     }
 
+    @Test("lists of topics can be switched off")
+    func switchedOff() throws {
+        let text = "enableAllTopicList=false\nenableTopicList=false\n"
+        #expect(try it.ask(.updateNameServerConfig, body: Array(text.utf8)).code == 0)
+        let lists: [RequestCode] = [.getAllTopicListFromNameServer, .getTopicsByCluster, .getUnitTopicList]
+        for code in lists {
+            let answer = try it.ask(code, [("cluster", "C")])
+            #expect(answer.code == 16)
+            #expect(answer.remark == "disable")
+        }
+        #expect(try it.ask(.getSystemTopicListFromNameServer).code == 0)
+    }
+
     @Test("settings are shown as text, and what is shown can be sent back apart from what is protected")
     func getConfiguration() throws {
         let text = try it.ask(.getNameServerConfig).text

@@ -9,29 +9,27 @@ import Telemetry
 /// Give ``accept(_:)`` to a listener and call ``start(on:)`` once.
 public final class NameServerFrontend {
     public let server: NameServer
-    /// What requests 318 and 319 show and change.
-    public internal(set) var settings: NameServerSettings
+    public internal(set) var configuration: NameServerFrontendConfiguration
     let log: Log
     /// Requests are handled one at a time, so one header serves all connections.
     let header = CommandHeader()
     private var connections: [ConnectionToken: Connection] = [:]
     private var lastToken: UInt64 = 0
 
-    /// Silent brokers are looked for this often (`scanNotActiveBrokerInterval`, remoting reference §1.6).
-    public static let expiryIntervalMilliseconds: Int64 = 5_000
-
-    public init(server: NameServer, settings: NameServerSettings = NameServerSettings(), log: Log) {
+    public init(
+        server: NameServer, configuration: NameServerFrontendConfiguration = NameServerFrontendConfiguration(), log: Log
+    ) {
         self.server = server
-        self.settings = settings
+        self.configuration = configuration
         self.log = log.labelled("name server")
     }
 
     /// Begins to drop silent brokers. Call it once, on the loop that the connections belong to.
     public func start(on loop: EventLoop) {
-        loop.schedule(
-            afterMilliseconds: Self.expiryIntervalMilliseconds,
-            repeatingEveryMilliseconds: Self.expiryIntervalMilliseconds
-        ) { [weak self] in self?.expire() }
+        let interval = configuration.scanIntervalMilliseconds
+        loop.schedule(afterMilliseconds: interval, repeatingEveryMilliseconds: interval) { [weak self] in
+            self?.expire()
+        }
     }
 
     /// The session for a new connection.

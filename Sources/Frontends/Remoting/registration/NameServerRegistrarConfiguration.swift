@@ -1,10 +1,8 @@
 /// How a broker keeps name servers informed (`BrokerConfig`, remoting reference Appendix C).
 public struct NameServerRegistrarConfiguration: Equatable, Sendable {
     public var nameServers: [NameServerEndpoint]
-    /// How often the registration is renewed (`registerNameServerPeriod`), 10 s to 60 s as in RocketMQ.
-    public var intervalMilliseconds: Int64 = 30_000 {
-        didSet { intervalMilliseconds = min(max(intervalMilliseconds, 10_000), 60_000) }
-    }
+    /// How often the registration is renewed (`registerNameServerPeriod`). Name servers forget a broker after 120 s.
+    public var intervalMilliseconds: Int64 = 30_000
     /// How long a name server may take to answer (`registerBrokerTimeoutMills`); then its connection is made anew.
     public var timeoutMilliseconds: Int64 = 6_000
     /// Whether each renewal carries all topics (`forceRegister`). RocketMQ's default is true, because its one-way notices of new

@@ -5,25 +5,25 @@ import Telemetry
 
 /// The name server's settings as text in the form of Java properties: 318 update, 319 get.
 extension NameServerSession {
-    private static var orderMessageEnable: String { "orderMessageEnable" }
-
-    /// Changes what can be changed. A setting named with the value that it has is no change, so that a tool may send back
-    /// all that it got; a setting that is not known is passed over, as RocketMQ does.
+    /// Changes what can be changed while the name server runs, all of it or nothing; it lasts until the process ends.
+    ///
+    /// A fixed setting named with the value that it has is no change, so that a tool may send back what it got; a setting
+    /// that is not known is passed over, as RocketMQ does.
     func updateConfiguration(_ request: NameServerRequest, _ writer: inout CommandWriter) throws(NameServerFailure) {
-        let text = request.input.bytes.extracting(request.body).string()
-        let changes = JavaProperties.parse(text)
-        if changes.contains(where: { NameServerSettings.protected.contains($0.name) }) { throw .settingProtected }
-        var isOrderEnabled = server.configuration.isOrderMessageEnabled
+        let changes = JavaProperties.parse(request.input.bytes.extracting(request.body).string())
+        let protected = NameServerFrontendConfiguration.protectedProperties
+        if changes.contains(where: { protected.contains($0.name) }) { throw .settingProtected }
+        var switches = frontend.switches
         for (name, value) in changes {
-            if name == Self.orderMessageEnable {
-                isOrderEnabled = try Self.bool(name, value)
-            } else if let fixed = frontend.settings.fixed[name] {
+            if switches[name] != nil {
+                switches[name] = try Self.bool(name, value)
+            } else if let fixed = frontend.configuration.fixedProperties[name] {
                 guard fixed == value else { throw .settingFixed(name) }
             } else {
                 frontend.log.warning("unknown setting passed over", ["name": name, "peer": peer])
             }
         }
-        server.setOrderMessageEnabled(isOrderEnabled)
+        frontend.switches = switches
         writer.answer(request)
     }
 
@@ -36,13 +36,31 @@ extension NameServerSession {
     }
 
     func getConfiguration(_ request: NameServerRequest, _ writer: inout CommandWriter) {
-        var settings = frontend.settings.fixed
-        settings[Self.orderMessageEnable] = String(server.configuration.isOrderMessageEnabled)
+        let switches = frontend.switches.mapValues { $0 ? "true" : "false" }
+        let settings = frontend.configuration.fixedProperties.merging(switches) { _, current in current }
         writer.begin(response: .success, to: request.header)
         writer.beginBody()
         for (name, value) in settings.sorted(by: { $0.key < $1.key }) {
             writer.buffer.append(utf8: JavaProperties.line(name, value))
         }
         writer.end()
+    }
+}
+
+extension NameServerFrontend {
+    /// The settings that can be changed while the name server runs, by RocketMQ's names.
+    var switches: [String: Bool] {
+        get {
+            [
+                "enableAllTopicList": configuration.isAllTopicListEnabled,
+                "enableTopicList": configuration.isTopicListEnabled,
+                "orderMessageEnable": server.configuration.isOrderMessageEnabled,
+            ]
+        }
+        set {
+            configuration.isAllTopicListEnabled = newValue["enableAllTopicList"] ?? true
+            configuration.isTopicListEnabled = newValue["enableTopicList"] ?? true
+            server.setOrderMessageEnabled(newValue["orderMessageEnable"] ?? false)
+        }
     }
 }

@@ -10,6 +10,7 @@ enum NameServerFailure: Error, Equatable {
     case topicUnknown(String)
     case keyUnknown(namespace: String, key: String)
     case namespaceUnknown(String)
+    case listDisabled
     case settingProtected
     case settingFixed(String)
     case settingInvalid(name: String, value: String, expected: String)
@@ -33,6 +34,8 @@ enum NameServerFailure: Error, Equatable {
         case .keyUnknown(let namespace, let key):
             (.queryNotFound, "No config item, Namespace: \(namespace) Key: \(key)")
         case .namespaceUnknown(let namespace): (.queryNotFound, "No config item, Namespace: \(namespace)")
+        // The words of RocketMQ 5.
+        case .listDisabled: (.noPermission, "disable")
         case .settingProtected: (.noPermission, "Can not update config in black list.")
         case .settingFixed(let name): (.systemError, "\(name) cannot be changed while the name server runs")
         case .settingInvalid(let name, let value, let expected):

@@ -4,11 +4,13 @@ import RemotingProtocol
 
 /// The lists of topics: 206 all, 224 of a cluster, 304 of the system, 311 to 313 of units.
 extension NameServerSession {
-    func getAllTopics(_ request: NameServerRequest, _ writer: inout CommandWriter) {
+    func getAllTopics(_ request: NameServerRequest, _ writer: inout CommandWriter) throws(NameServerFailure) {
+        guard frontend.configuration.isAllTopicListEnabled else { throw .listDisabled }
         Self.answer(request, topics: server.topics, &writer)
     }
 
     func getTopicsByCluster(_ request: NameServerRequest, _ writer: inout CommandWriter) throws(NameServerFailure) {
+        guard frontend.configuration.isTopicListEnabled else { throw .listDisabled }
         let fields: GetTopicsByClusterHeader = try request.fields()
         Self.answer(request, topics: server.topics(ofCluster: fields.cluster), &writer)
     }
@@ -19,7 +21,10 @@ extension NameServerSession {
         Self.answer(request, topics: topics, brokerAddress: brokerAddress, &writer)
     }
 
-    func getUnitTopics(_ kind: UnitTopicKind, _ request: NameServerRequest, _ writer: inout CommandWriter) {
+    func getUnitTopics(
+        _ kind: UnitTopicKind, _ request: NameServerRequest, _ writer: inout CommandWriter
+    ) throws(NameServerFailure) {
+        guard frontend.configuration.isTopicListEnabled else { throw .listDisabled }
         Self.answer(request, topics: server.topics(kind), &writer)
     }
 
