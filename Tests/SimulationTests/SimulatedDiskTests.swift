@@ -60,7 +60,11 @@ struct SimulatedDiskTests {
             let content = try #require(disk.contents("f"))
             for start in stride(from: 0, to: 12_288, by: 4096) {
                 let page = content[start..<start + 4096]
-                if page.allSatisfy({ $0 == 2 }) { kept += 1 } else if page.allSatisfy({ $0 == 1 }) { lost += 1 } else {
+                if page.allSatisfy({ $0 == 2 }) {
+                    kept += 1
+                } else if page.allSatisfy({ $0 == 1 }) {
+                    lost += 1
+                } else {
                     torn += 1
                     let sectors = stride(from: start, to: start + 4096, by: 512).map { Set(content[$0..<$0 + 512]) }
                     #expect(sectors.allSatisfy { $0 == [1] || $0 == [2] })

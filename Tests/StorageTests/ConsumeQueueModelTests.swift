@@ -179,7 +179,7 @@ private final class ConsumeQueueModel {
 struct ConsumeQueueModelTests {
     @Test("random operations, crashes and failing disks leave what an array holds", arguments: 0..<10)
     func random(batch: UInt64) throws {
-        for seed in batch * 25..<(batch + 1) * 25 {
+        for seed in batch * 20..<(batch + 1) * 20 {
             do {
                 try ConsumeQueueModel(seed: seed).run(steps: 50)
             } catch {

@@ -191,6 +191,19 @@ struct MessageIndexTests {
         #expect(try writtenCount() == 305)
     }
 
+    @Test("a write-back without a limit leaves nothing, also when a round was under way")
+    func all() throws {
+        let index = index(MessageIndexConfiguration(slotCount: 10_000, entryCount: 1000, pendingEntriesMaximum: 100))
+        for number in 0..<Int64(50) { try insert(index, number..<number + 1, key: "k\(number * 7919)") }
+        #expect(try !index.writeBack(maximumBytes: 4096))
+        try insert(index, 50..<60, key: "late")
+        #expect(try index.writeBack(maximumBytes: .max))
+        #expect(!index.isDirty)
+        let loaded = self.index(MessageIndexConfiguration(slotCount: 10_000, entryCount: 1000))
+        try loaded.load()
+        #expect(try all(loaded, key: "late").count == 10)
+    }
+
     @Test("an index that cannot be written takes no key, and works when there is room again")
     func diskFull() throws {
         let index = index(MessageIndexConfiguration(slotCount: 7, entryCount: 10_000, pendingEntriesMaximum: 500))

@@ -40,7 +40,8 @@ struct RealDiskTests {
         #expect(try queueAgain.entry(at: QueueOffset(777))?.tagsCode == 777)
         #expect(indexAgain.fileCount == 3)
         let found = try indexAgain.query(topic: "T", key: "key3", from: 0, to: .max, maximumCount: 1000)
-        #expect(found.map(\.rawValue) == (0..<100).map { Int64($0) * 1000 + 300 }.reversed())
+        let expected = stride(from: Int64(99_300), through: 300, by: -1000).map { PhysicalOffset($0) }
+        #expect(found == expected)
         try queueAgain.truncate(from: PhysicalOffset(50_000))
         #expect(queueAgain.maximumOffset == QueueOffset(500))
         try queueAgain.destroy()

@@ -186,7 +186,7 @@ public final class MessageIndex {
             return last
         }
         // A file takes minutes to fill; when the one before is still not written, memory must not grow further.
-        if writableCount > 1 { while try !writeBack(maximumBytes: 1 << 20) {} }
+        if writableCount > 1 { _ = try writeBack(maximumBytes: .max) }
         let file = try makeFile(now)
         files.append(file)
         writableCount += 1
@@ -227,9 +227,16 @@ public final class MessageIndex {
 
     /// Writes a piece of what is in memory only: all entries, and of the slots about `maximumBytes`. Call it again until it
     /// returns true; inserts may come in between and are not waited for.
+    /// - Parameter maximumBytes: with `Int.max` everything is written, and nothing is dirty on return.
     /// - Returns: true when everything inserted before the first call of this round is in the files' page cache.
     public func writeBack(maximumBytes: Int) throws(DiskError) -> Bool {
         var budget = maximumBytes
+        // A round under way may have begun before the last inserts.
+        while maximumBytes == .max, isDirty { _ = try writeBack(budget: &budget) }
+        return try writeBack(budget: &budget)
+    }
+
+    private func writeBack(budget: inout Int) throws(DiskError) -> Bool {
         while let file = writableFiles.first {
             guard try file.writeBack(budget: &budget) else { return false }
             guard file.isFull, writableCount > 1 || !file.isDirty else { return true }
