@@ -125,4 +125,4 @@ let package = Package(
                     path: "Sources/apus", swiftSettings: settings)
             ] : [])
 )
-// revision 5
+// revision 6

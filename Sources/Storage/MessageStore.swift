@@ -386,14 +386,15 @@ public final class MessageStore {
         return true
     }
 
-    /// Where the messages of a topic with this key are, the newest first.
+    /// Where the newest messages of a topic with this key are, in the order of the log.
     /// - Parameter maximumCount: how many at the most.
     public func query(
         topic: RawSpan, key: RawSpan, from begin: Timestamp, to end: Timestamp, maximumCount: Int
     ) throws(StorageError) -> [PhysicalOffset] {
         guard let index else { return [] }
         do {
-            return try index.query(topic: topic, key: key, from: begin, to: end, maximumCount: maximumCount)
+            // The newest are found first and the oldest answered first, as RocketMQ does.
+            return try index.query(topic: topic, key: key, from: begin, to: end, maximumCount: maximumCount).sorted()
         } catch {
             throw StorageError(error)
         }
@@ -430,9 +431,11 @@ public final class MessageStore {
     /// Writes the tails of up to `count` queues; false when none is left.
     func writeQueueTails(atMost count: Int) throws(StorageError) -> Bool {
         for _ in 0..<min(count, dirtyQueues.count) {
-            let queue = dirtyQueues.removeLast()
-            queue.isListedAsDirty = false
+            guard let queue = dirtyQueues.last else { break }
+            // Taken off the list only when it is written: a checkpoint must not count it in otherwise.
             try withDisk { () throws(DiskError) in try queue.consumeQueue.writeTail() }
+            dirtyQueues.removeLast()
+            queue.isListedAsDirty = false
         }
         return !dirtyQueues.isEmpty
     }
@@ -446,6 +449,9 @@ public final class MessageStore {
     func removeIndexFiles(below logStart: PhysicalOffset) throws(StorageError) {
         try withDisk { () throws(DiskError) in try index?.removeFiles(below: logStart) }
     }
+
+    /// Up to where consume queues and index are on the medium: a start replays the log from here, so it must stay.
+    var durableViewsOffset: PhysicalOffset { checkpointer.durableViewsOffset }
 
     /// False while the disk is too full, or after an I/O error.
     public var isWritable: Bool { commitLog.failure == nil && !retention.refusesMessages }

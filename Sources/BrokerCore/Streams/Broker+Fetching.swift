@@ -93,7 +93,7 @@ extension Broker {
         }
     }
 
-    /// Where the messages of a topic with a key lie, the newest first.
+    /// Where the newest messages of a topic with a key lie, in the order of the log.
     public func query(
         topic: RawSpan, key: RawSpan, from begin: Timestamp, to end: Timestamp, maximumCount: Int
     ) throws(BrokerError) -> [PhysicalOffset] {

@@ -28,9 +28,7 @@ extension Broker {
     public func queue(for request: borrowing SendRequest) throws(BrokerError) -> StoredQueue {
         guard configuration.permission.contains(.write) else { throw .sendingForbidden }
         let topic: Topic
-        if let known = state.topics[request.topic], known.configuration.permission.contains(.write),
-            !known.name.hasPrefix("rmq_sys_")
-        {
+        if let known = state.topics[request.topic], known.takesMessages {
             topic = known
         } else {
             topic = try uncommonTopic(for: request)

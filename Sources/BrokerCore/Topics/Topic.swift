@@ -5,13 +5,22 @@ import Storage
 /// A topic of the broker with its queues.
 public final class Topic {
     public let name: String
-    public internal(set) var configuration: TopicConfiguration
+    public internal(set) var configuration: TopicConfiguration {
+        didSet { takesMessages = Self.takesMessages(configuration) }
+    }
+    /// Whether producers may send to it: a writable topic that is none of the broker's own.
+    private(set) var takesMessages: Bool
     /// Filled as the queues are used.
     private var queues: [StoredQueue?] = []
 
     init(_ configuration: TopicConfiguration) {
         name = configuration.name
         self.configuration = configuration
+        takesMessages = Self.takesMessages(configuration)
+    }
+
+    private static func takesMessages(_ configuration: TopicConfiguration) -> Bool {
+        configuration.permission.contains(.write) && !SystemTopics.sendForbidden.contains(configuration.name)
     }
 
     /// The queue, loaded when it is used for the first time.

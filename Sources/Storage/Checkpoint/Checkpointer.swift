@@ -48,6 +48,9 @@ final class Checkpointer {
         hasStateChanged = true
     }
 
+    /// What the newest slot on the medium says about the views.
+    var durableViewsOffset: PhysicalOffset { last.viewsOffset }
+
     /// A state record was appended: the next round makes a snapshot.
     func stateChanged() { hasStateChanged = true }
 

@@ -92,7 +92,8 @@ final class Retention {
         var removed = 0
         while removed < configuration.segmentsPerRound, let oldest = store.commitLog.segments.first {
             guard decision.removesOldest || (decision.removesExpired && isExpired(oldest)) else { break }
-            guard try store.commitLog.removeFirstSegment() else { break }
+            // The log must stay from where a start would replay it.
+            guard oldest.end <= store.durableViewsOffset, try store.commitLog.removeFirstSegment() else { break }
             removed += 1
             store.metrics.segmentsRemoved += 1
             store.log.notice("removed a segment of the log", ["segment": oldest.file.path])
