@@ -89,6 +89,7 @@ let testSuites: [(name: String, imports: [String])] = [
         ]
     ),
     ("ApusClientTests", ["Base", "Bytes", "Telemetry", "Model", "Runtime", "RemotingProtocol", "ApusClient"]),
+    ("AdministrationTests", ["Base", "Bytes", "Telemetry", "Model", "Runtime", "RemotingProtocol", "Administration"]),
     ("ServerTests", ["Base", "Telemetry", "Model", "Server", "Administration"]),
     ("SimulationTests", ["Base", "Bytes", "Telemetry", "Model", "Storage", "BrokerCore", "Simulation"]),
     ("TidyTests", []),

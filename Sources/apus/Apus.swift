@@ -5,10 +5,11 @@ import Glibc
 @main
 struct Apus {
     static let table = CommandTable(
-        ServerCommands.all + ConfigurationCommands.all + StandardCommands.all,
+        ServerCommands.all + BenchCommands.all + ConfigurationCommands.all + StandardCommands.all,
         groups: [
             CommandGroup("topic", "Look at and change topics"),
             CommandGroup("group", "Look at and change consumer groups"),
+            BenchCommands.group,
             CommandGroup("config", "Look at the configuration"),
         ])
 
