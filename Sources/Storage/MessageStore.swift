@@ -447,6 +447,9 @@ public final class MessageStore {
         try withDisk { () throws(DiskError) in try index?.removeFiles(below: logStart) }
     }
 
+    /// Removes segments that have expired, whatever the hour of the day; as many as one round may.
+    public func removeExpiredSegments() throws(StorageError) { try retention.removeExpired(self) }
+
     /// False while the disk is too full, or after an I/O error.
     public var isWritable: Bool { commitLog.failure == nil && !retention.refusesMessages }
 
