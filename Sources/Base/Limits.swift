@@ -4,6 +4,9 @@ public enum Limits {
     public static let frameSizeMaximum = 16 * 1024 * 1024
     /// Largest header within a frame: its length has 24 bits (remoting §1.1).
     public static let headerSizeMaximum = 0xFF_FFFF
+    /// Largest header that is read, in bytes. What an answer repeats of it may grow sixfold when it is escaped, and must still
+    /// fit ``headerSizeMaximum``.
+    public static let headerSizeAccepted = 2 * 1024 * 1024
     /// Default of `maxMessageSize`: the body of one message, or the sum of one batch.
     public static let messageSizeDefault = 4 * 1024 * 1024
     /// Longest topic name in bytes (RocketMQ 4.9: one length byte, of which Java uses 127).

@@ -28,6 +28,8 @@ public final class Broker {
     private let recordBuffer = ByteBuffer(capacity: 1024)
     private var lastExpiry: MonotonicTime
     public internal(set) var metrics = BrokerMetrics()
+    public private(set) var recentMetrics = RecentMetrics()
+    public private(set) var dailyMetrics = DailyMetrics()
     public let started: Timestamp
 
     /// How often silent members and old locks are looked for.
@@ -80,6 +82,8 @@ public final class Broker {
     public func keepHouse() throws(StorageError) {
         let now = clock.monotonic
         try store.keepHouse()
+        recentMetrics.sample(metrics, at: now)
+        dailyMetrics.look(metrics, at: clock.timestamp)
         if now.milliseconds(since: lastExpiry) >= Self.expiryIntervalMilliseconds {
             lastExpiry = now
             members.expire(now: now) { notifies($0) }

@@ -453,6 +453,9 @@ public final class MessageStore {
     /// Up to where consume queues and index are on the medium: a start replays the log from here, so it must stay.
     var durableViewsOffset: PhysicalOffset { checkpointer.durableViewsOffset }
 
+    /// Removes segments that have expired, whatever the hour of the day; as many as one round may.
+    public func removeExpiredSegments() throws(StorageError) { try retention.removeExpired(self) }
+
     /// False while the disk is too full, or after an I/O error.
     public var isWritable: Bool { commitLog.failure == nil && !retention.refusesMessages }
 

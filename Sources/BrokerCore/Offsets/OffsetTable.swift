@@ -77,6 +77,18 @@ final class OffsetTable {
     /// Every topic and group with offsets, in the order of their names.
     var all: [Entry] { entries.values.sorted { ($0.topic, $0.group) < ($1.topic, $1.group) } }
 
+    /// The entries of one topic, by group. Looks at every entry of the table.
+    func entries(ofTopic topic: String) -> [Entry] {
+        entries.values.filter { $0.topic == topic }.sorted { $0.group < $1.group }
+    }
+
+    /// The entries of one group, by topic. Looks at every entry of the table.
+    func entries(ofGroup group: String) -> [Entry] {
+        entries.values.filter { $0.group == group }.sorted { $0.topic < $1.topic }
+    }
+
+    func entry(topic: String, group: String) -> Entry? { entries[Self.key(topic, group)] }
+
     private func entry(topic: RawSpan, group: RawSpan) -> Entry? {
         let key = key
         key.removeAll()

@@ -52,6 +52,7 @@ extension Broker {
             ) { filter.matches($0) }
             metrics.messagesFetched += Int64(result.messageCount)
             metrics.bytesFetched += Int64(result.byteCount)
+            if result.messageCount > 0 { metrics.fetchesFound += 1 } else { metrics.fetchesMissed += 1 }
             return result
         } catch {
             throw .storage(error)

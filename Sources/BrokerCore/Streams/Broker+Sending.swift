@@ -78,4 +78,7 @@ extension Broker {
             throw .storage(error)
         }
     }
+
+    /// Counts a send that was refused.
+    public func sendRefused() { metrics.sendsRefused += 1 }
 }

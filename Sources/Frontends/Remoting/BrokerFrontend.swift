@@ -26,12 +26,16 @@ public final class BrokerFrontend {
     /// `CLUSTER␁<cluster>`, which every stored message carries.
     let clusterProperty: [UInt8]
     private var sessions: [ObjectIdentifier: BrokerSession] = [:]
+    /// Sessions whose clients have been asked something.
+    private var asking: [ObjectIdentifier: BrokerSession] = [:]
     private weak var loop: EventLoop?
     private var ticker: LoopTimer?
     private var housekeeper: LoopTimer?
     /// Called when the store has failed and the process should stop.
     public var storeFailed: (StorageError) -> Void = { _ in }
     private var hasFailed = false
+    /// What tools see and may not change; see ``BrokerSettingsView``.
+    public var settings = BrokerSettingsView()
 
     /// How often ``Broker/keepHouse()`` runs.
     static let housekeepingMilliseconds: Int64 = 50
@@ -71,8 +75,12 @@ public final class BrokerFrontend {
 
     func closed(_ session: BrokerSession) {
         sessions[ObjectIdentifier(session)] = nil
+        asking[ObjectIdentifier(session)] = nil
         broker.closed(session)
     }
+
+    /// The session waits for an answer of its client.
+    func asked(_ session: BrokerSession) { asking[ObjectIdentifier(session)] = session }
 
     public var sessionCount: Int { sessions.count }
 
@@ -98,7 +106,9 @@ public final class BrokerFrontend {
         flushedGate.release(upTo: broker.flushed)
     }
 
-    private func keepHouse() {
+    /// Does what is due by time, a few times a second; ``start(on:)`` sees to it.
+    public func keepHouse() {
+        for (key, session) in asking where !session.expireClientRequests() { asking[key] = nil }
         guard !hasFailed else { return }
         do {
             try broker.keepHouse()
@@ -145,7 +155,8 @@ public final class BrokerFrontend {
         ) { [weak self] in self?.tick() }
     }
 
-    private func tick() {
+    /// Answers held pulls whose time is up; ``start(on:)`` sees to it.
+    public func tick() {
         broker.expireFetches()
         if broker.heldFetchCount == 0 {
             ticker?.cancel()

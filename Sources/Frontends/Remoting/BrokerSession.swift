@@ -23,6 +23,8 @@ public final class BrokerSession {
     /// What the client says of itself with each frame.
     var identity = ClientIdentity(clientID: "", language: "", version: 0)
     private var lastOpaque: Int32 = 0
+    /// What the broker asked the client.
+    var clientRequests = ClientRequests()
     private(set) var isClosed = false
 
     init(_ frontend: BrokerFrontend, peer: HostAddress, connection: Connection) {
@@ -107,8 +109,9 @@ public final class BrokerSession {
     }
 
     private func handle(_ request: BrokerRequest) {
-        // Answers to what the broker asked: nothing waits for them.
-        guard !header.isResponse else { return }
+        guard !header.isResponse else {
+            return clientAnswered(ClientAnswer(header: header, input: request.input, body: request.body))
+        }
         do throws(Refusal) {
             try dispatch(request)
         } catch {
@@ -124,6 +127,7 @@ public final class BrokerSession {
                 "peer": peer.description, "request": String(header.code), "code": refusal.code.description,
                 "remark": refusal.remark,
             ])
+        if header.isSend { broker.sendRefused() }
         guard !header.isOneway else { return }
         write(header.encoding) { writer in
             writer.begin(response: refusal.code, to: header, remark: .text(refusal.remark))
@@ -251,6 +255,7 @@ extension BrokerSession: ConnectionHandler {
         isClosed = true
         for pull in heldPulls.values { if let fetch = pull.fetch { broker.release(fetch) } }
         heldPulls.removeAll()
+        for completion in clientRequests.takeAll() { completion(.closed) }
         frontend.closed(self)
     }
 }

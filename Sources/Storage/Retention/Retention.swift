@@ -88,6 +88,12 @@ final class Retention {
         try removeSegments(store, decision)
     }
 
+    /// Removes segments that have expired, whatever the hour; as many as one round may.
+    func removeExpired(_ store: MessageStore) throws(StorageError) {
+        try removeSegments(
+            store, RetentionDecision(removesExpired: true, removesOldest: false, refusesMessages: refusesMessages))
+    }
+
     private func removeSegments(_ store: MessageStore, _ decision: RetentionDecision) throws(StorageError) {
         var removed = 0
         while removed < configuration.segmentsPerRound, let oldest = store.commitLog.segments.first {

@@ -45,6 +45,9 @@ public struct Frame: Equatable, Sendable {
         }
         let headerSize = Int(marker & 0xFF_FFFF)
         guard headerSize <= length - 4 else { throw .headerTooLong(headerSize: headerSize, length: length) }
+        guard headerSize <= Limits.headerSizeAccepted else {
+            throw .headerTooLarge(headerSize: headerSize, maximum: Limits.headerSizeAccepted)
+        }
         guard received - 4 >= length else { return nil }
         let headerStart = position + prefixSize
         let end = position + 4 + length
@@ -80,6 +83,7 @@ public enum FrameError: Error, Equatable, Sendable, CustomStringConvertible {
     /// The length leaves no room for the marker, or is negative.
     case tooShort(length: Int)
     case headerTooLong(headerSize: Int, length: Int)
+    case headerTooLarge(headerSize: Int, maximum: Int)
     case unknownEncoding(UInt8)
 
     public var description: String {
@@ -88,6 +92,8 @@ public enum FrameError: Error, Equatable, Sendable, CustomStringConvertible {
         case .tooShort(let length): "frame of \(length) bytes, at least 4 are needed"
         case .headerTooLong(let headerSize, let length):
             "header of \(headerSize) bytes in a frame of \(length) bytes"
+        case .headerTooLarge(let headerSize, let maximum):
+            "header of \(headerSize) bytes, \(maximum) are allowed"
         case .unknownEncoding(let encoding): "unknown header encoding \(encoding)"
         }
     }

@@ -19,7 +19,15 @@ extension BrokerSession {
             let offsets = try broker.query(
                 topic: topic.span.bytes, key: key.span.bytes, from: fields.beginTimestamp, to: fields.endTimestamp,
                 maximumCount: maximum)
-            for offset in offsets { _ = try broker.readRecord(at: offset, into: records) }
+            for offset in offsets {
+                let size = records.count
+                _ = try broker.readRecord(at: offset, into: records)
+                // More than a frame holds would reach nobody.
+                guard records.count <= Limits.frameSizeMaximum - 64 * 1024 else {
+                    records.truncate(to: size)
+                    break
+                }
+            }
         } catch {
             throw refusal(error)
         }
