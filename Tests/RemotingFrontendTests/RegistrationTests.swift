@@ -270,14 +270,16 @@ struct RegistrationTests {
     }
 
     @Test(
-        "many topics are compressed, and fit a frame",
-        arguments: [(10_000, false), (30_000, true)] as [(Int, Bool)])
-    func manyTopics(count: Int, isCompressed: Bool) throws {
-        let exchange = RegistrationExchange((0..<count).map { "OrdersOfTheShopWithNumber\($0)" })
+        "many topics are compressed, unless one has a unit flag to lose and they fit all the same",
+        arguments: [(300, 0, false), (10_000, 0, true), (10_000, 1, false), (20_000, 1, true)] as [(Int, Int32, Bool)])
+    func manyTopics(count: Int, flag: Int32, isCompressed: Bool) throws {
+        let names = (0..<count).map { "OrdersOfTheShopWithNumber\($0)" }
+        let exchange = RegistrationExchange(names) { $0.flaggedSizeMaximum = 3 * 1024 * 1024 }
+        exchange.broker.topics[count / 2].systemFlag = flag
         try exchange.run()
         #expect(exchange.it.server.metrics.entriesVisited == UInt64(count))
         #expect((exchange.bytesSent < count * 100) == isCompressed)
-        #expect(exchange.bytesSent < Limits.frameSizeMaximum)
+        #expect(exchange.it.server.topics(.unit).count == (isCompressed ? 0 : Int(flag)))
     }
 
     @Test(

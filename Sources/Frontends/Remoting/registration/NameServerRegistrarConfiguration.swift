@@ -8,11 +8,14 @@ public struct NameServerRegistrarConfiguration: Equatable, Sendable {
     /// Whether each renewal carries all topics (`forceRegister`). RocketMQ's default is true, because its one-way notices of new
     /// topics can be lost; here every change is acknowledged, so asking whether anything changed is enough.
     public var isForced = false
-    /// Whether registrations are always compressed (`compressedRegister`). The compressed layout leaves out the unit flags of
-    /// topics.
+    /// Whether registrations are always compressed (`compressedRegister`). The compressed layout has no room for the unit
+    /// flags of topics.
     public var isCompressed = false
-    /// A registration that would be larger than this many bytes is compressed anyway: a frame holds 16 MiB.
-    public var plainSizeMaximum = 4 * 1024 * 1024
+    /// A registration that would be larger than this many bytes is compressed anyway, unless it has unit flags to lose: that
+    /// takes a fifth of the time to write, and 10,000 topics take 26 KB instead of 1.9 MB.
+    public var plainSizeMaximum = 64 * 1024
+    /// One that would be larger than this is compressed even then: a frame holds 16 MiB.
+    public var flaggedSizeMaximum = 12 * 1024 * 1024
     /// Waits between attempts to connect begin here, and double.
     public var reconnectMillisecondsMinimum: Int64 = 100
     public var reconnectMillisecondsMaximum: Int64 = 5_000

@@ -156,7 +156,7 @@ final class RegistrationConversation {
     /// - Returns: whether the body is in the compressed layout.
     private func writeBody(_ version: DataVersion, _ topics: [TopicConfiguration], _ body: ByteBuffer) -> Bool {
         let content = RegisterBrokerBody(topics: TopicConfigSerializeWrapper(dataVersion: version, topics: topics))
-        if configuration.isCompressed || Self.plainSize(topics) > configuration.plainSizeMaximum {
+        if isCompressionDue(topics) {
             do {
                 try content.encodeCompressed(to: body)
                 return true
@@ -167,6 +167,13 @@ final class RegistrationConversation {
         }
         content.encode(to: body)
         return false
+    }
+
+    private func isCompressionDue(_ topics: [TopicConfiguration]) -> Bool {
+        guard !configuration.isCompressed else { return true }
+        let size = Self.plainSize(topics)
+        guard size > configuration.plainSizeMaximum else { return false }
+        return size > configuration.flaggedSizeMaximum || topics.allSatisfy { $0.systemFlag == 0 }
     }
 
     /// About how many bytes of JSON the topics make: each name comes twice, among 130 bytes that are the same for all.
