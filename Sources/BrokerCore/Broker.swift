@@ -27,7 +27,7 @@ public final class Broker {
     public var topicAutoCreated: (TopicConfiguration) -> Void = { _ in }
     private let recordBuffer = ByteBuffer(capacity: 1024)
     private var lastExpiry: MonotonicTime
-    public internal(set) var metrics = BrokerMetrics()
+    @exclusivity(unchecked) public internal(set) var metrics = BrokerMetrics()
     public private(set) var recentMetrics = RecentMetrics()
     public private(set) var dailyMetrics = DailyMetrics()
     public let started: Timestamp

@@ -1,4 +1,5 @@
 import Bytes
+import Glibc
 
 /// Reads the property string of a message in place: `name \u{1} value \u{2} name \u{1} value`, with or without a last `\u{2}`
 /// (reference §1.8).
@@ -57,11 +58,12 @@ public enum MessageProperties {
 
     @inlinable
     public static func index(of byte: UInt8, in span: RawSpan, from start: Int) -> Int? {
-        var position = start
-        while position < span.byteCount {
-            if span.byte(at: position) == byte { return position }
-            position += 1
+        span.withUnsafeBytes { bytes in
+            guard start < bytes.count, let base = bytes.baseAddress,
+                // SAFETY: memchr looks at no more than the bytes from `start` to the end of the span.
+                let found = memchr(base + start, Int32(byte), bytes.count - start)
+            else { return nil }
+            return UnsafeRawPointer(found) - base
         }
-        return nil
     }
 }

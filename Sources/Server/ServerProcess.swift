@@ -175,8 +175,8 @@ public final class ServerProcess {
                 haAddress: "\(address.host):\(port + 1)", dataVersion: { broker.topicVersion },
                 topics: { broker.topics.map(\.configuration) }),
             loop: loop, log: log)
-        broker.topicChanged = { [weak broker, weak registrar] name in
-            registrar?.topicsChanged(broker?.topic(name).map { [$0.configuration] } ?? [])
+        broker.topicChanged = { [unowned broker, unowned registrar] name in
+            registrar.topicsChanged(broker.topic(name).map { [$0.configuration] } ?? [])
         }
         self.registrar = registrar
         registrar.start()

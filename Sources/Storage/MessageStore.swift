@@ -20,11 +20,11 @@ public final class MessageStore {
     let index: MessageIndex?
     let stateView: any StateView
 
-    private var topics = ByteKeyTable<StoredTopic>()
+    @exclusivity(unchecked) private var topics = ByteKeyTable<StoredTopic>()
     /// Queues with entries that are in no file yet.
-    private var dirtyQueues: [StoredQueue] = []
+    @exclusivity(unchecked) private var dirtyQueues: [StoredQueue] = []
     /// Everything before is in the views.
-    private(set) var dispatched: PhysicalOffset
+    @exclusivity(unchecked) private(set) var dispatched: PhysicalOffset
     /// Consume queue entries of records from here on are not trusted when a queue is loaded: they were written before a
     /// crash, and recovery has rebuilt those that count.
     private let trustedViewsOffset: PhysicalOffset?
@@ -37,7 +37,7 @@ public final class MessageStore {
     private var lastFlush: MonotonicTime
     /// Held for its lock.
     private let lockFile: any DiskFile
-    public internal(set) var metrics = StorageMetrics()
+    @exclusivity(unchecked) public internal(set) var metrics = StorageMetrics()
 
     /// Called when ``flushed`` has moved or the store has stopped; answer what waits for it.
     public var flushFinished: () -> Void {

@@ -10,7 +10,7 @@ public final class HeldFetch {
     /// The offset that a new message must have, or exceed, to be of interest.
     let offset: QueueOffset
     let deadline: MonotonicTime
-    weak var waiter: (any FetchWaiter)?
+    let waiter: any FetchWaiter
     /// What the waiter knows it by.
     public let token: Int
     fileprivate var isHeld = true
@@ -129,7 +129,7 @@ final class HeldFetches: StoredQueueObserver {
         while !due.isEmpty {
             let fetches = due
             due.removeAll(keepingCapacity: true)
-            for fetch in fetches { fetch.waiter?.wake(fetch, isExpired: false) }
+            for fetch in fetches { fetch.waiter.wake(fetch, isExpired: false) }
         }
     }
 
@@ -142,7 +142,7 @@ final class HeldFetches: StoredQueueObserver {
             passed += 1
             for fetch in wheel[Int(passed % Int64(Self.slotCount))] where fetch.deadline <= now {
                 release(fetch)
-                fetch.waiter?.wake(fetch, isExpired: true)
+                fetch.waiter.wake(fetch, isExpired: true)
             }
         }
     }

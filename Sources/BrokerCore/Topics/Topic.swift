@@ -9,9 +9,9 @@ public final class Topic {
         didSet { takesMessages = Self.takesMessages(configuration) }
     }
     /// Whether producers may send to it: a writable topic that is none of the broker's own.
-    private(set) var takesMessages: Bool
+    @exclusivity(unchecked) private(set) var takesMessages: Bool
     /// Filled as the queues are used.
-    private var queues: [StoredQueue?] = []
+    @exclusivity(unchecked) private var queues: [StoredQueue?] = []
 
     init(_ configuration: TopicConfiguration) {
         name = configuration.name

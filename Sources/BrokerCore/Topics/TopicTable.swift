@@ -4,7 +4,7 @@ import Model
 
 /// The topics of a broker, found by the bytes of their names.
 final class TopicTable {
-    private var topics = ByteKeyTable<Topic>()
+    @exclusivity(unchecked) private var topics = ByteKeyTable<Topic>()
     /// Counts the changes, for name servers that compare.
     private(set) var version = DataVersion()
 

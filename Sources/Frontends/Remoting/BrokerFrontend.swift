@@ -21,14 +21,14 @@ public final class BrokerFrontend {
     let properties = ByteBuffer(capacity: 1024)
     let records = ByteBuffer(capacity: 64 * 1024)
     /// Answers to sends that are safe when written, and when flushed.
-    var writtenGate = ReplyGate()
-    var flushedGate = ReplyGate()
+    @exclusivity(unchecked) var writtenGate = ReplyGate()
+    @exclusivity(unchecked) var flushedGate = ReplyGate()
     /// `CLUSTER␁<cluster>`, which every stored message carries.
     let clusterProperty: [UInt8]
     private var sessions: [ObjectIdentifier: BrokerSession] = [:]
     /// Sessions whose clients have been asked something.
     private var asking: [ObjectIdentifier: BrokerSession] = [:]
-    private weak var loop: EventLoop?
+    private unowned var loop: EventLoop?
     private var ticker: LoopTimer?
     private var housekeeper: LoopTimer?
     /// Called when the store has failed and the process should stop.
@@ -48,17 +48,19 @@ public final class BrokerFrontend {
         self.flushTimeoutMilliseconds = flushTimeoutMilliseconds
         clusterProperty =
             Array("CLUSTER".utf8) + [PropertyName.nameSeparator] + Array(broker.configuration.cluster.utf8)
-        broker.store.flushFinished = { [weak self] in self?.flushFinished() }
+        // Not weak here and below: that would put every retain of the frontend on the slow path. The store and the loop live
+        // as long as the process; what they call stops with ``stop()``.
+        broker.store.flushFinished = { [unowned self] in self.flushFinished() }
     }
 
     /// Begins to end the loop's turns and to keep house.
     public func start(on loop: EventLoop) {
         self.loop = loop
-        loop.atTurnEnd { [weak self] in self?.endTurn() }
+        loop.atTurnEnd { self.endTurn() }
         housekeeper = loop.schedule(
             afterMilliseconds: Self.housekeepingMilliseconds,
             repeatingEveryMilliseconds: Self.housekeepingMilliseconds
-        ) { [weak self] in self?.keepHouse() }
+        ) { self.keepHouse() }
     }
 
     /// The session for a new connection.
@@ -152,7 +154,7 @@ public final class BrokerFrontend {
         guard ticker == nil, let loop else { return }
         ticker = loop.schedule(
             afterMilliseconds: Self.tickMilliseconds, repeatingEveryMilliseconds: Self.tickMilliseconds
-        ) { [weak self] in self?.tick() }
+        ) { self.tick() }
     }
 
     /// Answers held pulls whose time is up; ``start(on:)`` sees to it.

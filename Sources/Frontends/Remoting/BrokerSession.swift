@@ -15,10 +15,11 @@ import Telemetry
 public final class BrokerSession {
     let frontend: BrokerFrontend
     public let peer: HostAddress
-    private weak var connection: Connection?
+    /// Nil once it is closed. Not weak: a weak reference would put every retain of the connection on the slow path.
+    @exclusivity(unchecked) private var connection: Connection?
     private let ownOutput: ByteBuffer?
     /// Pulls that wait for messages or for the medium, by a number of their own.
-    var heldPulls: [Int: HeldPull] = [:]
+    @exclusivity(unchecked) var heldPulls: [Int: HeldPull] = [:]
     var lastPullNumber = 0
     /// What the client says of itself with each frame.
     var identity = ClientIdentity(clientID: "", language: "", version: 0)
@@ -253,6 +254,7 @@ extension BrokerSession: ConnectionHandler {
     public func close() {
         guard !isClosed else { return }
         isClosed = true
+        connection = nil
         for pull in heldPulls.values { if let fetch = pull.fetch { broker.release(fetch) } }
         heldPulls.removeAll()
         for completion in clientRequests.takeAll() { completion(.closed) }

@@ -126,8 +126,7 @@ final class Checkpointer {
     private func synchronize(_ store: MessageStore) {
         stage = .synchronizing
         next.flushedOffset = store.commitLog.written
-        store.disk.synchronizeAllInBackground(store.configuration.root) { [weak self, weak store] error in
-            guard let self, let store else { return }
+        store.disk.synchronizeAllInBackground(store.configuration.root) { error in
             if let error { return self.fail(error) }
             self.writeSlot(store)
         }
@@ -140,8 +139,7 @@ final class Checkpointer {
         } catch {
             return fail(error)
         }
-        file.synchronizeInBackground { [weak self, weak store] error in
-            guard let self, let store else { return }
+        file.synchronizeInBackground { error in
             if let error { return self.fail(error) }
             self.finishRound(store)
         }

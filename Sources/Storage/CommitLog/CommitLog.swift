@@ -27,17 +27,17 @@ public final class CommitLog {
     private let segmentSize: Int
     private let disk: any Disk
     private let log: Log
-    private(set) var segments: [Segment]
-    private var tail: LogTail
+    @exclusivity(unchecked) private(set) var segments: [Segment]
+    @exclusivity(unchecked) private var tail: LogTail
 
     /// Where the next record will begin.
-    public private(set) var end: PhysicalOffset
+    @exclusivity(unchecked) public private(set) var end: PhysicalOffset
     /// Everything before is in the page cache: it survives the process.
-    public private(set) var written: PhysicalOffset
+    @exclusivity(unchecked) public private(set) var written: PhysicalOffset
     /// Everything before is on the medium: it survives a power cut.
-    public private(set) var flushed: PhysicalOffset
+    @exclusivity(unchecked) public private(set) var flushed: PhysicalOffset
     /// Why the log takes no more appends, or nil.
-    public private(set) var failure: DiskError?
+    @exclusivity(unchecked) public private(set) var failure: DiskError?
     /// Called when ``flushed`` has moved, or the log has failed.
     var flushFinished: () -> Void = {}
     private var isFlushing = false
@@ -197,8 +197,7 @@ public final class CommitLog {
     /// One segment after the other, oldest first, so that `flushed` is never ahead of a hole.
     private func flush(_ index: Int, until target: PhysicalOffset) {
         let segment = segments[index]
-        segment.file.synchronizeInBackground { [weak self] error in
-            guard let self else { return }
+        segment.file.synchronizeInBackground { error in
             if let error {
                 self.isFlushing = false
                 _ = self.fail(error)

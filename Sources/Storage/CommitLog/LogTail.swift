@@ -8,10 +8,10 @@ import Bytes
 /// reused once all of it has been written to the segment, so memory is bounded by `chunkCount × chunkSize`.
 struct LogTail {
     final class Chunk {
-        var start: PhysicalOffset
+        @exclusivity(unchecked) var start: PhysicalOffset
         let buffer: ByteBuffer
         /// Bytes from `start` that the segment file has.
-        var writtenCount = 0
+        @exclusivity(unchecked) var writtenCount = 0
         var end: PhysicalOffset { start.advanced(by: buffer.count) }
 
         init(start: PhysicalOffset, capacity: Int) {

@@ -18,11 +18,11 @@ import Bytes
 public final class ConsumeQueue {
     public let directory: String
     /// The first offset that can be read.
-    public private(set) var minimumOffset = QueueOffset.zero
+    @exclusivity(unchecked) public private(set) var minimumOffset = QueueOffset.zero
     /// One beyond the last offset; the offset that the next message gets.
-    public private(set) var maximumOffset = QueueOffset.zero
+    @exclusivity(unchecked) public private(set) var maximumOffset = QueueOffset.zero
     /// One beyond the last offset that is in the files' page cache.
-    public private(set) var writtenOffset = QueueOffset.zero
+    @exclusivity(unchecked) public private(set) var writtenOffset = QueueOffset.zero
 
     private let configuration: ConsumeQueueConfiguration
     private let disk: any Disk
@@ -36,10 +36,10 @@ public final class ConsumeQueue {
     private var filesNeedCut = false
 
     /// Entries from `tailStart` to `maximumOffset` in their form on disk.
-    private var tail: UnsafeMutableRawPointer?
+    @exclusivity(unchecked) private var tail: UnsafeMutableRawPointer?
     /// Entries for which `tail` has room.
-    private var tailCapacity = 0
-    private var tailStart: Int64 = 0
+    @exclusivity(unchecked) private var tailCapacity = 0
+    @exclusivity(unchecked) private var tailStart: Int64 = 0
 
     /// A queue that knows nothing yet and has done no I/O. Call ``load()`` unless it is known to be new.
     public init(

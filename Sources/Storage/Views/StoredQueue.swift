@@ -8,11 +8,11 @@ public final class StoredQueue {
     public let queueID: QueueID
     let consumeQueue: ConsumeQueue
     /// The offset of the next append. Ahead of ``maximumOffset`` by the messages that are appended but not yet visible.
-    public internal(set) var nextOffset: QueueOffset
+    @exclusivity(unchecked) public internal(set) var nextOffset: QueueOffset
     /// Told about each message that becomes visible; nil while nobody waits, which is the common case.
-    public var observer: (any StoredQueueObserver)?
+    @exclusivity(unchecked) public var observer: (any StoredQueueObserver)?
     /// Whether the store has it on its list of queues with entries that are not in a file.
-    var isListedAsDirty = false
+    @exclusivity(unchecked) var isListedAsDirty = false
 
     /// Where the log began when the minimum was last looked after.
     private var knownLogStart: PhysicalOffset?
@@ -65,7 +65,7 @@ public protocol StoredQueueObserver: AnyObject {
 /// The queues of one topic that have ever been touched.
 public final class StoredTopic {
     public let name: String
-    var queues: [StoredQueue?] = []
+    @exclusivity(unchecked) var queues: [StoredQueue?] = []
 
     init(name: String) { self.name = name }
 }

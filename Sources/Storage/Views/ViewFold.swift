@@ -5,61 +5,89 @@ import Model
 /// Folds one record of the log into its consume queue and the message index. The same code runs when a message has just been
 /// written and when recovery reads it again, so both give the same views.
 enum ViewFold {
+    /// The properties that the views look at, found in one pass.
+    private struct Properties {
+        var tags: Range<Int>?
+        var keys: Range<Int>?
+        var uniqueKey: Range<Int>?
+
+        @inline(__always)
+        init(_ span: RawSpan) {
+            var position = 0
+            while position < span.byteCount {
+                let end =
+                    MessageProperties.index(of: PropertyName.propertySeparator, in: span, from: position)
+                    ?? span.byteCount
+                // TAGS, KEYS and UNIQ_KEY: a look at the first letter tells most others apart.
+                switch span.byte(at: position) {
+                case UInt8(ascii: "T") where tags == nil: tags = Self.value("TAGS\u{1}", position..<end, span)
+                case UInt8(ascii: "K") where keys == nil: keys = Self.value("KEYS\u{1}", position..<end, span)
+                case UInt8(ascii: "U") where uniqueKey == nil:
+                    uniqueKey = Self.value("UNIQ_KEY\u{1}", position..<end, span)
+                default: break
+                }
+                position = end + 1
+            }
+        }
+
+        @inline(__always)
+        private static func value(_ prefix: StaticString, _ property: Range<Int>, _ span: RawSpan) -> Range<Int>? {
+            let start = property.lowerBound + prefix.utf8CodeUnitCount
+            guard start < property.upperBound, span.extracting(property.lowerBound..<start).equals(prefix) else {
+                return nil
+            }
+            return start..<property.upperBound
+        }
+    }
+
     /// Takes in the record.
     /// - Returns: the hash of its tag, or nil when consumers do not see the record: half messages and rolled back ones.
     static func fold(
         _ record: MessageRecord, _ span: RawSpan, into queue: StoredQueue, index: MessageIndex?
     ) throws(StorageError) -> Int64? {
         let state = record.flags.transactionState
-        let properties = span.extracting(record.properties)
+        let text = span.extracting(record.properties)
+        let properties = Properties(text)
         var tagsCode: Int64?
-        if state != MessageFlags.transactionPrepared, state != MessageFlags.transactionRollback {
-            let code = Self.tagsCode(properties)
-            let entry = ConsumeQueueEntry(
-                physicalOffset: record.physicalOffset, size: Int32(truncatingIfNeeded: record.size), tagsCode: code)
-            do {
+        do throws(DiskError) {
+            if state != MessageFlags.transactionPrepared, state != MessageFlags.transactionRollback {
+                // Java's hash of the tag, 0 when there is none.
+                let code = properties.tags.map { Int64(javaHash(utf8: text.extracting($0))) } ?? 0
+                let entry = ConsumeQueueEntry(
+                    physicalOffset: record.physicalOffset, size: Int32(truncatingIfNeeded: record.size),
+                    tagsCode: code)
                 try queue.consumeQueue.append(entry, at: record.queueOffset)
-            } catch {
-                throw StorageError(error)
+                if queue.nextOffset < queue.maximumOffset { queue.nextOffset = queue.maximumOffset }
+                tagsCode = code
             }
-            if queue.nextOffset < queue.maximumOffset { queue.nextOffset = queue.maximumOffset }
-            tagsCode = code
-        }
-        if let index, state != MessageFlags.transactionRollback {
-            do {
-                try insert(record, topic: span.extracting(record.topic), properties: properties, into: index)
-            } catch {
-                throw StorageError(error)
+            if let index, state != MessageFlags.transactionRollback {
+                try insert(record, topic: span.extracting(record.topic), text, properties, into: index)
             }
+        } catch {
+            throw StorageError(error)
         }
         return tagsCode
     }
 
-    /// Java's hash of the tag, 0 when there is none.
-    @inline(__always)
-    static func tagsCode(_ properties: RawSpan) -> Int64 {
-        guard let range = MessageProperties.valueRange(of: "TAGS", in: properties), !range.isEmpty else { return 0 }
-        return Int64(javaHash(utf8: properties.extracting(range)))
-    }
-
     /// The unique key, then each of the user's keys, which are joined by spaces.
+    @inline(__always)
     private static func insert(
-        _ record: MessageRecord, topic: RawSpan, properties: RawSpan, into index: MessageIndex
+        _ record: MessageRecord, topic: RawSpan, _ text: RawSpan, _ properties: Properties, into index: MessageIndex
     ) throws(DiskError) {
-        if let range = MessageProperties.valueRange(of: "UNIQ_KEY", in: properties), !range.isEmpty {
+        if let range = properties.uniqueKey {
             try index.insert(
-                topic: topic, key: properties.extracting(range), physicalOffset: record.physicalOffset,
+                topic: topic, key: text.extracting(range), physicalOffset: record.physicalOffset,
                 storeTimestamp: record.storeTimestamp)
         }
-        guard let keys = MessageProperties.valueRange(of: "KEYS", in: properties) else { return }
+        guard let keys = properties.keys else { return }
         var start = keys.lowerBound
         while start < keys.upperBound {
             let end = min(
-                MessageProperties.index(of: UInt8(ascii: " "), in: properties, from: start) ?? keys.upperBound,
+                MessageProperties.index(of: UInt8(ascii: " "), in: text, from: start) ?? keys.upperBound,
                 keys.upperBound)
             if end > start {
                 try index.insert(
-                    topic: topic, key: properties.extracting(start..<end), physicalOffset: record.physicalOffset,
+                    topic: topic, key: text.extracting(start..<end), physicalOffset: record.physicalOffset,
                     storeTimestamp: record.storeTimestamp)
             }
             start = end + 1

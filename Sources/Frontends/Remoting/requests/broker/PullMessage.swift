@@ -110,8 +110,8 @@ extension BrokerSession {
         lastPullNumber &+= 1
         let number = lastPullNumber
         heldPulls[number] = pull
-        broker.prefetch(result) { [weak self] in
-            guard let self, let pull = self.heldPulls.removeValue(forKey: number) else { return }
+        broker.prefetch(result) {
+            guard let pull = self.heldPulls.removeValue(forKey: number) else { return }
             self.run(pull, mayWait: true)
         }
     }
