@@ -1,0 +1,128 @@
+import Base
+import Compression
+import Model
+import Telemetry
+
+/// A member of a consumer group: gets the messages of the queues that fall to it.
+///
+/// As a sequence, where the loop's pace is the back-pressure:
+///
+///     for try await delivery in consumer.deliveries {
+///         print(delivery.message.text)
+///         delivery.ack()
+///     }
+///
+/// Or with a handler, for several messages at a time:
+///
+///     try await consumer.consume(concurrency: 32) { message in
+///         try await store(message)
+///     }
+///
+/// It joins its group with the first of either, and leaves it with ``shutdown()``, with its client, or at the end of
+/// ``RocketMQClient/withPushConsumer(_:_:)``. A message is delivered at least once.
+public final class PushConsumer: Sendable {
+    private let client: RocketMQClient
+    let core: PushConsumerCore
+    public var configuration: PushConsumerConfiguration { core.configuration }
+
+    init(_ client: RocketMQClient, _ configuration: PushConsumerConfiguration) {
+        self.client = client
+        core = PushConsumerCore(client.core, configuration)
+    }
+
+    /// Joins the group. Need not be called: receiving does.
+    /// - Throws: ``ClientError`` when the configuration is wrong or no name server answers.
+    public func start() async throws(ClientError) { try await core.start() }
+
+    /// Waits for the next message.
+    /// - Returns: nil when the consumer was shut down or the task was cancelled.
+    public func receive() async throws(ClientError) -> Delivery? {
+        guard let (stored, token) = try await core.receive() else { return nil }
+        var message = stored
+        message.restoreTopic()
+        do throws(CompressionError) { try message.decompress() } catch {
+            core.log.warning(
+                "body not decompressed", ["message": message.messageID, "reason": "\(error)"])
+        }
+        return Delivery(message, token, of: core)
+    }
+
+    /// The messages, until the consumer is shut down or the task cancelled. Several loops may share them.
+    public var deliveries: Deliveries { Deliveries(consumer: self) }
+
+    public struct Deliveries: AsyncSequence, Sendable {
+        public typealias Element = Delivery
+        public typealias Failure = ClientError
+        let consumer: PushConsumer
+
+        public struct AsyncIterator: AsyncIteratorProtocol {
+            public typealias Failure = ClientError
+            let consumer: PushConsumer
+
+            public mutating func next(isolation actor: isolated (any Actor)?) async throws(ClientError) -> Delivery? {
+                try await consumer.receive()
+            }
+
+            public mutating func next() async throws(ClientError) -> Delivery? { try await consumer.receive() }
+        }
+
+        public func makeAsyncIterator() -> AsyncIterator { AsyncIterator(consumer: consumer) }
+    }
+
+    /// Calls `handler` for each message, for up to `concurrency` messages at once, until the consumer is shut down or the task
+    /// is cancelled; then waits for the handlers that are running, and leaves the group.
+    ///
+    /// A message is acknowledged when its handler returns ``ConsumeResult/success``, and retried when it throws.
+    public func consume(
+        concurrency: Int = 20, _ handler: @escaping @Sendable (ReceivedMessage) async throws -> ConsumeResult
+    ) async throws(ClientError) {
+        precondition(concurrency > 0, "a consumer with no handler at work")
+        try await start()
+        await withTaskGroup(of: Void.self) { group in
+            for _ in 0..<concurrency { group.addTask { await self.work(handler) } }
+        }
+        await shutdown()
+    }
+
+    /// ``consume(concurrency:_:)-(_,(ReceivedMessage)->ConsumeResult)`` with a handler that succeeds unless it throws.
+    public func consume(
+        concurrency: Int = 20, _ handler: @escaping @Sendable (ReceivedMessage) async throws -> Void
+    ) async throws(ClientError) {
+        try await consume(concurrency: concurrency) { message -> ConsumeResult in
+            try await handler(message)
+            return .success
+        }
+    }
+
+    private func work(_ handler: @Sendable (ReceivedMessage) async throws -> ConsumeResult) async {
+        while let delivery = try? await receive() {
+            do {
+                delivery.answer(try await handler(delivery.message))
+            } catch {
+                core.log.info("handler failed", ["message": delivery.message.messageID, "reason": "\(error)"])
+                delivery.retry()
+            }
+        }
+    }
+
+    /// Subscribes to one topic more, or changes what is wanted of it. Brokers hear of it before this returns.
+    public func subscribe(_ topic: String, _ filter: MessageFilter) async throws(ClientError) {
+        try await core.subscribe(topic, filter)
+    }
+
+    /// Gives up a topic, and its queues.
+    public func unsubscribe(_ topic: String) async throws(ClientError) { try await core.unsubscribe(topic) }
+
+    /// The queues that are this consumer's now, sorted.
+    public var assignedQueues: [MessageQueue] { get async { await core.assignedQueues } }
+
+    /// Stores the offsets of all acknowledged messages at the brokers now rather than at the next interval.
+    public func commitOffsets() async { await core.commitOffsets(isAnswerAwaited: true) }
+
+    /// Stops pulling, stores offsets, gives up locks and leaves the group. Messages that are not acknowledged are delivered
+    /// again, to whoever gets their queues.
+    public func shutdown() async {
+        // The calling task may be cancelled already, which must not cancel the goodbyes.
+        await Task { [core] in await core.shutdown() }.value
+    }
+}

@@ -1,0 +1,393 @@
+import Base
+import Model
+import RemotingProtocol
+import Runtime
+import Telemetry
+
+/// A queue that fell to this consumer, from its assignment until it is given up. Belongs to the consumer's actor.
+final class Assignment {
+    let queue: MessageQueue
+    /// Tells this assignment of the queue from later ones.
+    let number: UInt64
+    var process: ProcessQueue
+    /// The last offset that was stored at the broker.
+    var committed: QueueOffset?
+    /// The replica to pull from.
+    var brokerID: Int64 = 0
+    var puller: Task<Void, Never>?
+    /// Continues the puller, which waits for room.
+    var room: CheckedContinuation<Void, Never>?
+    /// Stands in the list of queues that have something to deliver.
+    var isReady = false
+
+    // Ordered consumption.
+    /// Until when the broker's lock holds as far as this client is concerned.
+    var lockedUntil = MonotonicTime(nanoseconds: 0)
+    /// A message is out, and the next one has to wait.
+    var isBusy = false
+    /// Nothing more is delivered: the queue is given up when the message that is out has been answered.
+    var isRetiring = false
+    /// The first message failed, and waits for its next attempt.
+    var isSuspended = false
+
+    init(_ queue: MessageQueue, number: UInt64, from offset: QueueOffset) {
+        self.queue = queue
+        self.number = number
+        process = ProcessQueue(from: offset)
+    }
+}
+
+/// The state of one push consumer, on the client's loop: which queues it has, what was pulled from them, and who waits.
+actor PushConsumerCore {
+    nonisolated let core: ClientCore
+    nonisolated let configuration: PushConsumerConfiguration
+    nonisolated let log: Log
+    nonisolated var loop: EventLoop { core.loop }
+    nonisolated var unownedExecutor: UnownedSerialExecutor { core.unownedExecutor }
+
+    enum State { case idle, starting, running, closed }
+    private(set) var state = State.idle
+    var subscriptions: [String: Subscription] = [:]
+    var assignments: [MessageQueue: Assignment] = [:]
+    var lastAssignment: UInt64 = 0
+    /// Assignments with something to deliver, in turn.
+    private var ready: [Assignment] = []
+    /// Tasks that wait for a message, first come first.
+    private var receivers:
+        [(number: UInt64, continuation: CheckedContinuation<(ReceivedMessage, DeliveryToken)?, Never>)] = []
+    private var lastReceiver: UInt64 = 0
+    private var starters: [CheckedContinuation<Result<Void, ClientError>, Never>] = []
+    private var timers: [LoopTimer] = []
+    var isRebalancing = false
+    var isRebalanceWanted = false
+    var broadcastOffsets: BroadcastOffsets?
+    private var hasWarnedOfLocalRetry = false
+
+    init(_ core: ClientCore, _ configuration: PushConsumerConfiguration) {
+        self.core = core
+        self.configuration = configuration
+        log = core.log.labelled("client.consumer")
+    }
+
+    var isRunning: Bool { state == .running }
+    var group: String { configuration.group }
+    var isClustering: Bool { configuration.model == .clustering }
+    /// Only clustering consumers lock queues: of a broadcast everybody reads everything.
+    var needsLocks: Bool { configuration.isOrdered && isClustering }
+    var assignedQueues: [MessageQueue] { assignments.keys.sorted() }
+    func now() -> MonotonicTime { loop.clock.monotonic }
+
+    // MARK: - Start and end
+
+    /// Joins the group, once.
+    func start() async throws(ClientError) {
+        switch state {
+        case .running: return
+        case .closed: throw .closed("the consumer")
+        case .starting:
+            try await withCheckedContinuation { starters.append($0) }.get()
+        case .idle:
+            state = .starting
+            var result: Result<Void, ClientError> = .success(())
+            do throws(ClientError) { try await join() } catch { result = .failure(error) }
+            if state == .starting {
+                if case .success = result { state = .running } else { state = .idle }
+            }
+            for starter in starters { starter.resume(returning: result) }
+            starters = []
+            try result.get()
+            beginWork()
+        }
+    }
+
+    private func join() async throws(ClientError) {
+        try PreparedMessage.checkName(group, "consumer group", lengthMaximum: Limits.groupLengthMaximum)
+        guard !configuration.subscriptions.isEmpty || !subscriptions.isEmpty else {
+            throw ClientError(.invalidArgument, "the consumer subscribes to no topic")
+        }
+        for (topic, filter) in configuration.subscriptions where subscriptions[topic] == nil {
+            try PreparedMessage.checkName(topic, "topic", lengthMaximum: Limits.topicLengthMaximum)
+            subscriptions[topic] = subscription(topic, filter)
+        }
+        if isClustering {
+            let retry = SystemTopics.retry(of: group)
+            subscriptions[retry] = subscription(retry, .all)
+        } else {
+            broadcastOffsets = BroadcastOffsets(
+                folder: configuration.broadcastOffsetFolder, clientID: core.identity.clientID, group: group, loop: loop,
+                log: log)
+        }
+        try await core.register(self, consumerData)
+        for topic in subscriptions.keys.sorted() {
+            do throws(ClientError) {
+                _ = try await core.route(topic, deadline: core.deadline(nil))
+            } catch {
+                guard error.code == .topicNotFound else {
+                    await core.unregister(consumerGroup: group)
+                    throw error
+                }
+                // The topic may appear later: each rebalance asks again.
+                if !topic.hasPrefix(SystemTopics.retryPrefix) { log.warning("no route yet", ["topic": topic]) }
+            }
+        }
+        await core.sendHeartbeats()
+    }
+
+    private func beginWork() {
+        guard isRunning else { return }
+        repeatEvery(configuration.rebalanceInterval) { $0.rebalanceSoon() }
+        repeatEvery(configuration.offsetCommitInterval) { consumer in
+            Task { await consumer.commitOffsets(isAnswerAwaited: false) }
+        }
+        if needsLocks { repeatEvery(configuration.lockInterval) { consumer in Task { await consumer.renewLocks() } } }
+        rebalanceSoon()
+    }
+
+    private func repeatEvery(_ interval: Duration, _ body: @escaping @Sendable (isolated PushConsumerCore) -> Void) {
+        let period = max(1, interval.milliseconds)
+        timers.append(
+            loop.schedule(afterMilliseconds: period, repeatingEveryMilliseconds: period) { [weak self] in
+                self?.assumeIsolated { body($0) }
+            })
+    }
+
+    func shutdown() async {
+        guard state != .closed else { return }
+        let wasJoined = state == .running || state == .starting
+        state = .closed
+        for timer in timers { timer.cancel() }
+        timers = []
+        for receiver in receivers { receiver.continuation.resume(returning: nil) }
+        receivers = []
+        for assignment in assignments.values { stopPulling(assignment) }
+        guard wasJoined else { return }
+        await commitOffsets(isAnswerAwaited: true)
+        if needsLocks { await unlock(assignments.values.map(\.queue)) }
+        assignments = [:]
+        ready = []
+        await core.unregister(consumerGroup: group)
+    }
+
+    // MARK: - Subscriptions
+
+    private func subscription(_ topic: String, _ filter: MessageFilter) -> Subscription {
+        Subscription(topic: topic, filter, version: loop.clock.timestamp.milliseconds)
+    }
+
+    var consumerData: ConsumerData {
+        ConsumerData(
+            groupName: group, consumeType: .push, messageModel: configuration.model,
+            consumeFromWhere: configuration.consumeFrom.onWire,
+            subscriptions: subscriptions.values.sorted { $0.topic < $1.topic })
+    }
+
+    func subscribe(_ topic: String, _ filter: MessageFilter) async throws(ClientError) {
+        try PreparedMessage.checkName(topic, "topic", lengthMaximum: Limits.topicLengthMaximum)
+        subscriptions[topic] = subscription(topic, filter)
+        try await announce()
+    }
+
+    func unsubscribe(_ topic: String) async throws(ClientError) {
+        subscriptions[topic] = nil
+        try await announce()
+    }
+
+    private func announce() async throws(ClientError) {
+        guard isRunning else { return }
+        try await core.register(self, consumerData)
+        await core.sendHeartbeats()
+        rebalanceSoon()
+    }
+
+    // MARK: - Delivery
+
+    /// The next message, as soon as there is one; nil at the end.
+    func receive() async throws(ClientError) -> (ReceivedMessage, DeliveryToken)? {
+        if state == .closed { return nil }
+        try await start()
+        if let delivery = take() { return delivery }
+        lastReceiver += 1
+        let number = lastReceiver
+        return await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                guard isRunning, !Task.isCancelled else { return continuation.resume(returning: nil) }
+                receivers.append((number, continuation))
+            }
+        } onCancel: {
+            loop.post { self.assumeIsolated { $0.forgetReceiver(number) } }
+        }
+    }
+
+    private func forgetReceiver(_ number: UInt64) {
+        guard let index = receivers.firstIndex(where: { $0.number == number }) else { return }
+        receivers.remove(at: index).continuation.resume(returning: nil)
+    }
+
+    /// The next message of the next queue that has one.
+    private func take() -> (ReceivedMessage, DeliveryToken)? {
+        while !ready.isEmpty {
+            let assignment = ready.removeFirst()
+            assignment.isReady = false
+            guard mayDeliver(assignment), let message = assignment.process.takeNext() else { continue }
+            if configuration.isOrdered { assignment.isBusy = true }
+            markReady(assignment)
+            let token = DeliveryToken(
+                queue: assignment.queue, offset: message.queueOffset, assignment: assignment.number)
+            return (message, token)
+        }
+        return nil
+    }
+
+    private func mayDeliver(_ assignment: Assignment) -> Bool {
+        guard assignments[assignment.queue] === assignment, !assignment.isRetiring else { return false }
+        guard configuration.isOrdered else { return true }
+        return !assignment.isBusy && !assignment.isSuspended && (!needsLocks || assignment.lockedUntil > now())
+    }
+
+    private func markReady(_ assignment: Assignment) {
+        guard !assignment.isReady, assignment.process.hasWaiting, mayDeliver(assignment) else { return }
+        assignment.isReady = true
+        ready.append(assignment)
+    }
+
+    /// Hands out what this queue has to whoever waits.
+    func deliver(_ assignment: Assignment) {
+        markReady(assignment)
+        while !receivers.isEmpty, let delivery = take() {
+            receivers.removeFirst().continuation.resume(returning: delivery)
+        }
+    }
+
+    // MARK: - Answers
+
+    private func assignment(_ token: DeliveryToken) -> Assignment? {
+        assignments[token.queue].flatMap { $0.number == token.assignment ? $0 : nil }
+    }
+
+    func answered(_ token: DeliveryToken, _ result: ConsumeResult) {
+        guard let assignment = assignment(token) else { return }
+        switch result {
+        case .success: acknowledge(assignment, token.offset)
+        case .retry(let delayLevel):
+            if configuration.isOrdered {
+                retryInOrder(assignment, token)
+            } else if isClustering {
+                guard let message = assignment.process.message(at: token.offset) else { return }
+                Task { await self.sendBack(message, token, delayLevel: delayLevel) }
+            } else {
+                // As in RocketMQ, a broadcast is not repeated: there is no group to keep the attempts for.
+                log.warning("broadcast message failed and is dropped", ["queue": "\(token.queue)"])
+                acknowledge(assignment, token.offset)
+            }
+        }
+    }
+
+    private func acknowledge(_ assignment: Assignment, _ offset: QueueOffset) {
+        assignment.process.acknowledge(offset)
+        assignment.isBusy = false
+        if hasRoom(assignment), let room = assignment.room {
+            assignment.room = nil
+            room.resume()
+        }
+        if assignment.isRetiring {
+            rebalanceSoon()
+        } else {
+            deliver(assignment)
+        }
+    }
+
+    /// Makes the message wait again, and with it the queue.
+    private func retryInOrder(_ assignment: Assignment, _ token: DeliveryToken) {
+        guard let message = assignment.process.message(at: token.offset) else { return }
+        if let maximum = configuration.reconsumeMaximum, message.reconsumeTimes >= maximum {
+            Task { await self.sendBack(message, token, delayLevel: -1) }
+            return
+        }
+        assignment.isSuspended = true
+        retryLocally(token)
+    }
+
+    private func retryLocally(_ token: DeliveryToken) {
+        guard state == .running else { return }
+        loop.schedule(afterMilliseconds: configuration.localRetryDelay.milliseconds) { [weak self] in
+            self?.assumeIsolated { $0.putBack(token) }
+        }
+    }
+
+    private func putBack(_ token: DeliveryToken) {
+        guard let assignment = assignment(token) else { return }
+        assignment.process.putBack(token.offset)
+        assignment.isSuspended = false
+        assignment.isBusy = false
+        if assignment.isRetiring { rebalanceSoon() } else { deliver(assignment) }
+    }
+
+    /// Gives a failed message back to the broker, which delivers it again later or makes it a dead letter. When the broker
+    /// cannot, the message is sent to the retry topic; when that fails too, it stays here and is tried again here.
+    private func sendBack(_ message: ReceivedMessage, _ token: DeliveryToken, delayLevel: Int32) async {
+        let maximum = configuration.reconsumeMaximum ?? 16
+        let deadline = await core.deadline(nil)
+        do throws(ClientError) {
+            let address = try await core.address(of: token.queue, deadline: deadline)
+            let header = ConsumerSendMessageBackHeader(
+                offset: message.physicalOffset, group: group, delayLevel: delayLevel,
+                originMessageID: message.originMessageID, originTopic: message.topic, maxReconsumeTimes: maximum,
+                brokerName: token.queue.brokerName)
+            try await core.call(Request(.consumerSendMessageBack, header), to: address, deadline: deadline)
+            return settle(token)
+        } catch {
+            guard !error.isUnsupported else { return keepHere(token, error) }
+            log.info("message not taken back, sending it again", ["queue": "\(token.queue)", "reason": "\(error)"])
+        }
+        do throws(ClientError) {
+            try await sendToRetryTopic(message, maximum)
+            settle(token)
+        } catch {
+            keepHere(token, error)
+        }
+    }
+
+    private func sendToRetryTopic(_ message: ReceivedMessage, _ maximum: Int32) async throws(ClientError) {
+        var restored = message
+        restored.restoreTopic()
+        let prepared = PreparedMessage(retry: restored, group: group, reconsumeMaximum: maximum)
+        let deadline = await core.deadline(nil)
+        let queues = try await core.route(prepared.topic, deadline: deadline).publishQueues
+        guard let queue = queues.randomElement() else {
+            throw ClientError(.brokerNotFound, "\(prepared.topic) has no writable queue")
+        }
+        let request = prepared.request(
+            producerGroup: SystemGroups.clientInnerProducer, to: queue, defaultTopic: SystemTopics.autoCreate,
+            defaultTopicQueueCount: 1)
+        let address = try await core.address(of: queue, deadline: deadline)
+        _ = try await core.call(request, to: address, deadline: deadline)
+    }
+
+    private func settle(_ token: DeliveryToken) {
+        if let assignment = assignment(token) { acknowledge(assignment, token.offset) }
+    }
+
+    private func keepHere(_ token: DeliveryToken, _ error: ClientError) {
+        if !hasWarnedOfLocalRetry {
+            hasWarnedOfLocalRetry = true
+            log.warning(
+                "the broker cannot take failed messages back: they are retried in this process, without a limit",
+                ["group": group, "reason": "\(error)"])
+        }
+        retryLocally(token)
+    }
+
+    // MARK: - Room
+
+    func hasRoom(_ assignment: Assignment) -> Bool {
+        assignment.process.count < configuration.cachedMessagesPerQueueMaximum
+            && assignment.process.bytes < configuration.cachedBytesPerQueueMaximum
+            && (configuration.isOrdered || assignment.process.span < configuration.offsetSpanMaximum)
+    }
+
+    func stopPulling(_ assignment: Assignment) {
+        assignment.puller?.cancel()
+        assignment.room?.resume()
+        assignment.room = nil
+    }
+}
