@@ -328,6 +328,25 @@ struct ProcessStatisticsTests {
     }
 }
 
+@Suite("Disk probe")
+struct DiskProbeTests {
+    @Test("measures every write, leaves nothing behind, and says when it cannot")
+    func measures() throws {
+        var template = Array("/tmp/apus-bench-XXXXXX".utf8CString)
+        let made = mkdtemp(&template) != nil
+        try #require(made)
+        let folder = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        let histogram = try DiskProbe(folder: folder, blockSize: 1000, count: 5).measure()
+        #expect(histogram.count == 5 && histogram.minimum > 0)
+        // Fails unless the folder is empty.
+        #expect(rmdir(folder) == 0)
+        let failure = #expect(throws: CommandFailure.self) {
+            try DiskProbe(folder: folder, blockSize: 1, count: 1).measure()
+        }
+        #expect(failure?.code == .failure)
+    }
+}
+
 @Suite("Quantities")
 struct QuantityTests {
     @Test("numbers are grouped and rounded for people")
