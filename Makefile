@@ -43,8 +43,8 @@ integration: deps .venv/ready ## Real clients of other people against a real pro
 	$(SWIFT) build --scratch-path $(BUILD) -c $(CONFIGURATION) --product apus
 	APUS=$(abspath $(APUS)) $(PYTHON) -m pytest Tests/Integration $(ARGS)
 
-bench: release ## Measure this build: starts a server, loads it, prints figures (ARGS=… go to apus bench)
-	Scripts/with-server.sh $(BUILD)/release/apus sh -c 'exec $(BUILD)/release/apus bench --server-pid "$$SERVER_PID" $(ARGS)'
+bench: release ## Measure this build, row by row of docs/performance (ARGS='sends pulls' or 'produce -c 64 --in-flight 1')
+	Scripts/bench.sh $(BUILD)/release/apus $(ARGS)
 
 fuzz: deps ## Throw random and broken bytes at every decoder for a while (N=… rounds each, SEED=…)
 	APUS_FUZZ_ROUNDS=$(or $(N),1000000) APUS_FUZZ_SEED=$(SEED) $(SWIFT) test --scratch-path $(BUILD) --filter Fuzz

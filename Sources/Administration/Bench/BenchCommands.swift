@@ -3,7 +3,7 @@ import RemotingProtocol
 
 /// `apus bench`: load for any server that speaks RocketMQ's remoting protocol.
 public enum BenchCommands {
-    public static let all: [Command] = [produce, consume, endToEnd]
+    public static let all: [Command] = [produce, consume, endToEnd, disk]
     public static let group = CommandGroup("bench", "Measure a server, and check that it loses nothing")
 
     private static let method = """
@@ -120,6 +120,32 @@ public enum BenchCommands {
                 "apus bench e2e --rate 20000 --duration 30s", "Latency from sender to receiver at a fixed rate"),
         ]
     ) { try await run(.endToEnd, $0) }
+
+    static let disk = Command(
+        "bench disk", "Measure how long the disk takes to make one small write durable",
+        discussion: """
+            Writes blocks into a file of fixed length and calls fdatasync after each: the floor under a synchronous send. Times are
+            in microseconds.
+            """,
+        options: [
+            CommandOption("path", .path, default: ".", "Folder on the disk to measure"),
+            CommandOption("size", short: "s", .size, default: "4K", "Bytes of each write"),
+            CommandOption("count", .integer(1...1_000_000), default: "1000", "Number of writes"),
+            .output,
+        ],
+        examples: [
+            CommandExample("apus bench disk --path ./data", "Of the disk that holds the store"),
+            CommandExample("apus bench produce --in-flight 1", "What a server with SYNC_FLUSH adds to it"),
+        ]
+    ) { invocation in
+        let probe = DiskProbe(
+            folder: invocation.text("path"), blockSize: invocation.size("size"), count: invocation.integer("count"))
+        guard probe.blockSize > 0, probe.blockSize <= 64 << 20 else {
+            throw CommandFailure(.usage, "--size must be from 1 to 64M")
+        }
+        invocation.print(DiskProbe.table(try probe.measure()))
+        return .success
+    }
 
     // MARK: - From the command line
 

@@ -112,10 +112,7 @@ struct BenchReport {
 
     /// One object; histograms are arrays of `[upper bound in µs, count]`.
     private var json: String {
-        // A table of one row already knows how cells are spelled.
-        let row = OutputTable(fields.map(\.name), [fields.map(\.value)]).rendered(as: .json)
-        let inner = row.split(separator: "\n")[1].dropFirst(3).dropLast(1)
-        var members = ["  " + inner.replacing(", \"", with: ",\n  \"")]
+        var members = fields.map { "  \(JSONText.string($0.name)): \($0.value.json)" }
         members.append("  \"errors\": \(errorsJSON)")
         let histograms: [(String, Histogram?)] = [
             ("sentRequestHistogram", result.sent?.requestLatency),

@@ -208,9 +208,7 @@ actor BenchRun {
         }
         guard end > 0 else { return now }
         // Of messages on both ways the last counts when it has arrived.
-        guard workload.kind == .endToEnd else { return end }
-        try await waitForDeliveries()
-        return now
+        return workload.kind == .endToEnd ? try await waitForDeliveries() : end
     }
 
     private func wait(until time: Int64) async throws {
@@ -254,7 +252,7 @@ actor BenchRun {
             let limit = now + (workload.timeoutMilliseconds + 1000) * 1_000_000
             try? await wait { $0.unanswered == 0 || self.now > limit }
         }
-        if workload.kind == .endToEnd { try? await waitForDeliveries() }
+        if workload.kind == .endToEnd { _ = try? await waitForDeliveries() }
         var outcomes: [LoadWorker.Outcome] = []
         for worker in workers { outcomes.append(await worker.finish()) }
         return outcomes
@@ -262,8 +260,12 @@ actor BenchRun {
 
     /// Waits until consumers have what brokers acknowledged, or nothing more comes, and then a moment longer, for what
     /// should not come.
-    private func waitForDeliveries() async throws {
-        guard workload.verifies else { return await pause(milliseconds: 200) }
+    /// - Returns: when the last one had come.
+    private func waitForDeliveries() async throws -> Int64 {
+        guard workload.verifies else {
+            await pause(milliseconds: 200)
+            return now
+        }
         var distinct = -1
         var changed = now
         try await wait { progress in
@@ -273,7 +275,9 @@ actor BenchRun {
             }
             return progress.distinct >= progress.acknowledged || now - changed > options.drainNanoseconds
         }
+        let end = now
         await pause(milliseconds: 100)
+        return end
     }
 
     // MARK: - Judge

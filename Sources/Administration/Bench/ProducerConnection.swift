@@ -90,7 +90,7 @@ final class ProducerConnection: LoadConnection {
         }
         let latency = receivedAt - slot.intended
         load.recent.record(latency)
-        guard load.isMeasuring else { return }
+        guard load.counts(slot) else { return }
         load.figures.messages += batchSize
         load.figures.bytes += batchSize * bodySize
         load.figures.requests += 1
@@ -99,7 +99,7 @@ final class ProducerConnection: LoadConnection {
 
     private func failed(_ slot: InFlight.Slot, _ error: LoadError, remark: String = "") {
         load.errorCount += 1
-        if load.isMeasuring || slot.isMeasured { load.figures.count(error, remark: remark) }
+        if load.counts(slot) { load.figures.count(error, remark: remark) }
     }
 
     override func lost() { giveUp(sentBefore: .max, .connectionLost) }

@@ -63,6 +63,11 @@ final class ProducerLoad {
 
     func endMeasuring() { isMeasuring = false }
 
+    /// True if an answer that came now belongs to the measured part. Of a number of messages, only those that were sent for
+    /// it count; of a time, all that were answered in it.
+    @inline(__always)
+    func counts(_ slot: InFlight.Slot) -> Bool { isMeasuring && (remaining == nil || slot.isMeasured) }
+
     /// Issues no more sends; answers are still awaited.
     func stop() { isStopped = true }
 

@@ -114,7 +114,8 @@ extension OutputTable.Cell {
             .joined()
     }
 
-    fileprivate var json: String {
+    /// The value as JSON spells it.
+    var json: String {
         switch self {
         case .text(let value): JSONText.string(value)
         // JSON has no word for infinity and not-a-number.
