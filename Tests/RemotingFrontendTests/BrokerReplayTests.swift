@@ -62,6 +62,7 @@ private final class CapturedPlayer {
         it = try BrokerConversation(
             clock: SimulatedClock(timestamp: Timestamp(milliseconds: born.first ?? 1_795_200_000_000)))
         start = it.clock.timestamp.milliseconds
+        it.frontend.settings.settings = [("brokerName", "broker-a")]
         beginning = try CapturedBeginning(lines)
         try prepare(beginning)
         if scenario.hasPrefix("mqadmin/") { try connectLiveClients() }
@@ -263,7 +264,8 @@ private struct AnswerComparison {
         }
         // RocketMQ takes in a heartbeat on one thread and the pull behind it on another, and may find the subscription of the
         // pull newer than what it knows. Here they come one after the other.
-        if theirs.responseCode == .subscriptionNotLatest, ours.responseCode == .pullNotFound { return }
+        if theirs.responseCode == .subscriptionNotLatest, ours.responseCode != .systemError { return }
+        guard !isDifferentOnPurpose() else { return }
         #expect(ours.code == theirs.code, comment)
         guard ours.code == theirs.code else { return }
         // RocketMQ answers some requests in JSON whatever their encoding; see quirk 14 of its data.
@@ -271,6 +273,20 @@ private struct AnswerComparison {
         compareRemarks()
         compareFields()
         try compareBodies()
+    }
+
+    /// No setting changes while this broker runs (25), and it counts nothing by topic and group (315).
+    private func isDifferentOnPurpose() -> Bool {
+        switch code {
+        case 25:
+            #expect(ours.responseCode == .noPermission, comment)
+            return true
+        case 315:
+            #expect(ours.responseCode == .systemError, comment)
+            #expect(ours.remark?.hasSuffix("not exist") == true, comment)
+            return true
+        default: return false
+        }
     }
 
     private func compareRemarks() {
@@ -304,8 +320,7 @@ private struct AnswerComparison {
                 #expect(mine.map(\.text) == his.map(\.text), comment)
             }
         case 26:
-            #expect(!ours.body.isEmpty)
-            #expect(ours.text.contains("brokerName=") || ours.text.isEmpty, comment)
+            #expect(ours.text == "brokerName=broker-a\n", comment)
         default:
             #expect(ours.body.isEmpty == theirs.body.isEmpty, comment)
             guard !theirs.body.isEmpty, !ours.body.isEmpty else { return }
