@@ -114,7 +114,7 @@ final class BrokerConversation {
         var configuration = BrokerConfiguration()
         configuration.address = HostAddress.loopback(port: 31_911)
         var store = StoreConfiguration(root: "store")
-        store.segmentSize = 64 * 1024 * 1024
+        store.segmentSize = 8 * 1024 * 1024
         store.messageIndex = MessageIndexConfiguration(slotCount: 1_000, entryCount: 4_000)
         configure(&configuration, &store)
         broker = try Broker(
