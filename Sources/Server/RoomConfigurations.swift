@@ -2,6 +2,7 @@ import Base
 import BrokerCore
 import Glibc
 import Model
+import RemotingFrontend
 import Storage
 
 // From the settings of the process to what each room wants to know.
@@ -49,6 +50,22 @@ extension BrokerSettings {
 
     /// Bytes of memory that the machine has.
     private static func memorySize() -> Int { sysconf(Int32(_SC_PHYS_PAGES)) * sysconf(Int32(_SC_PAGESIZE)) }
+}
+
+extension Configuration {
+    /// What tools see of a broker's settings: those that mean something to it, with RocketMQ's names.
+    func brokerView(started: Timestamp) -> BrokerSettingsView {
+        var view = BrokerSettingsView()
+        view.version = DataVersion(timestamp: started)
+        for setting in Setting.all where setting.roles.contains(role) {
+            if case .ignored = setting.support { continue }
+            view.settings.append((setting.key, value(setting.key).text))
+        }
+        for name in BrokerSettingsView.protected.sorted() where !view.settings.contains(where: { $0.name == name }) {
+            view.settings.append((name, name == "configBlackList" ? "configBlackList;brokerConfigPath" : ""))
+        }
+        return view
+    }
 }
 
 extension RetentionSettings {

@@ -20,6 +20,7 @@ public final class ServerProcess {
     private var nameServerFrontend: NameServerFrontend?
     private var brokerFrontend: BrokerFrontend?
     private var registrar: NameServerRegistrar?
+    private var propagation: TopicPropagation?
     private var isStopping = false
     private var failure: ServerError?
 
@@ -124,6 +125,7 @@ public final class ServerProcess {
             self?.failure = ServerError("the store has failed: \(error.description)")
             self?.stop()
         }
+        frontend.settings = configuration.brokerView(started: broker.started)
         brokerFrontend = frontend
         frontend.start(on: loop)
         started.brokerPort = listener.port
@@ -166,12 +168,12 @@ public final class ServerProcess {
         configuration.intervalMilliseconds = settings.registrationPeriod.milliseconds
         configuration.timeoutMilliseconds = settings.registrationTimeout.milliseconds
         let port = broker.configuration.address.port
+        let identity = BrokerIdentity(
+            cluster: settings.clusterName, name: settings.name, id: settings.id, address: "\(address.host):\(port)")
         let registrar = NameServerRegistrar(
             configuration,
             broker: RegisteredBroker(
-                identity: BrokerIdentity(
-                    cluster: settings.clusterName, name: settings.name, id: settings.id,
-                    address: "\(address.host):\(port)"),
+                identity: identity,
                 haAddress: "\(address.host):\(port + 1)", dataVersion: { broker.topicVersion },
                 topics: { broker.topics.map(\.configuration) }),
             loop: loop, log: log)
@@ -180,6 +182,10 @@ public final class ServerProcess {
         }
         self.registrar = registrar
         registrar.start()
+        let propagation = TopicPropagation(
+            TopicPropagationConfiguration(nameServers: endpoints), identity: identity, loop: loop, log: log)
+        broker.topicAutoCreated = { [weak propagation] in propagation?.topicCreated($0) }
+        self.propagation = propagation
     }
 
     // MARK: - Ready
@@ -219,6 +225,7 @@ public final class ServerProcess {
         guard !isStopping else { return }
         isStopping = true
         log.info("stopping")
+        propagation?.stop()
         guard let registrar else { return finish() }
         registrar.stop { [weak self] in self?.finish() }
     }

@@ -31,13 +31,17 @@ extension BrokerSession {
         } catch {
             throw refusal(error)
         }
-        guard !records.isEmpty else {
-            throw Refusal(.queryNotFound, "can not find message, maybe time range not correct")
-        }
         guard !header.isOneway else { return }
         let last = broker.lastIndexed
         write(header.encoding) { writer in
-            writer.begin(response: .success, to: header)
+            // Both outcomes carry the fields.
+            if records.isEmpty {
+                writer.begin(
+                    response: .queryNotFound, to: header,
+                    remark: "can not find message, maybe time range not correct")
+            } else {
+                writer.begin(response: .success, to: header)
+            }
             writer.field("indexLastUpdateTimestamp", last.timestamp.milliseconds)
             writer.field("indexLastUpdatePhyoffset", last.offset.rawValue)
             writer.beginBody()

@@ -1,0 +1,114 @@
+import Base
+import BrokerCore
+import Model
+import RemotingFrontend
+import RemotingProtocol
+import Simulation
+import Storage
+import Testing
+
+@Suite("When a send is acknowledged")
+struct FlushTests {
+    private func conversation(_ mode: StoreConfiguration.FlushMode) throws -> BrokerConversation {
+        let it = try BrokerConversation { _, store in store.flushMode = mode }
+        try it.putTopic("T")
+        it.turn()
+        return it
+    }
+
+    @Test("with synchronous flush only after the medium has it; WAIT=false does not wait")
+    func synchronous() throws {
+        let it = try conversation(.synchronous)
+        let client = it.connect()
+        let safe = client.send(.sendMessageV2, TestClient.sendFields("T"), body: [1])
+        let hasty = client.send(.sendMessageV2, TestClient.sendFields("T", properties: "WAIT\u{1}false"), body: [2])
+        #expect(try client.receive().isEmpty)
+        it.frontend.endTurn()
+        #expect(try client.answer(to: hasty)?.code == 0)
+        #expect(try client.answer(to: safe) == nil)
+        // Consumers see it meanwhile, as with RocketMQ.
+        let pull = client.send(.pullMessage, TestClient.pullFields("T"))
+        it.frontend.endTurn()
+        #expect(try client.answer(to: pull)?.messages().count == 2)
+        it.disk.runCompletions()
+        #expect(try client.answer(to: safe)?.code == 0)
+    }
+
+    @Test("with asynchronous flush at the end of the turn")
+    func asynchronous() throws {
+        let it = try conversation(.asynchronous)
+        let client = it.connect()
+        let send = client.send(.sendMessageV2, TestClient.sendFields("T"), body: [1])
+        #expect(try client.answer(to: send) == nil)
+        it.frontend.endTurn()
+        #expect(try client.answer(to: send)?.code == 0)
+    }
+
+    @Test("many sends of one turn share one flush")
+    func groupCommit() throws {
+        let it = try conversation(.synchronous)
+        let client = it.connect()
+        let before = it.disk.counts.synchronisations
+        for _ in 0..<500 { client.send(.sendMessageV2, TestClient.sendFields("T"), body: [1]) }
+        it.turn()
+        #expect(try client.receive().count == 500)
+        #expect(it.disk.counts.synchronisations - before <= 2)
+    }
+
+    @Test("a flush that takes too long is answered with code 10, and only once")
+    func timeout() throws {
+        let it = try conversation(.synchronous)
+        let client = it.connect()
+        let first = client.send(.sendMessageV2, TestClient.sendFields("T"), body: [1])
+        it.frontend.endTurn()
+        it.clock.advance(milliseconds: 4_900)
+        it.frontend.keepHouse()
+        let second = client.send(.sendMessageV2, TestClient.sendFields("T"), body: [2])
+        it.frontend.endTurn()
+        #expect(try client.answer(to: first) == nil)
+        it.clock.advance(milliseconds: 101)
+        it.frontend.keepHouse()
+        let late = try #require(try client.answer(to: first))
+        #expect(late.responseCode == .flushDiskTimeout)
+        #expect(late.fields["queueOffset"] == "0")
+        #expect(late.fields["queueId"] == "0")
+        #expect(late.fields["msgId"]?.count == 32)
+        #expect(late.fields["MSG_REGION"] == "DefaultRegion")
+        it.turn()
+        #expect(try client.answer(to: second)?.code == 0)
+        #expect(try client.receive().isEmpty)
+    }
+
+    @Test("when the store fails nothing is acknowledged, and later sends are refused")
+    func failure() throws {
+        let it = try conversation(.synchronous)
+        let client = it.connect()
+        client.send(.sendMessageV2, TestClient.sendFields("T"), body: [1])
+        it.disk.faults.failSynchronize = true
+        it.turn()
+        #expect(it.failure != nil)
+        #expect(try client.receive().isEmpty)
+        let refused = client.send(.sendMessageV2, TestClient.sendFields("T"), body: [2])
+        let answer = try #require(try client.answer(to: refused))
+        #expect(answer.responseCode == .serviceNotAvailable)
+        // Reads go on.
+        let read = client.send(.getMaximumOffset, [("topic", "T"), ("queueId", "0")])
+        #expect(try client.answer(to: read)?.code == 0)
+    }
+
+    @Test("a full disk refuses sends with code 14 and serves reads")
+    func fullDisk() throws {
+        let it = try BrokerConversation { _, store in store.segmentSize = 1024 * 1024 }
+        try it.putTopic("T")
+        let client = it.connect()
+        try client.produce("before", to: "T")
+        it.disk.capacity = it.disk.usedBytes + 64 * 1024
+        var codes: Set<Int32> = []
+        for _ in 0..<64 {
+            codes.insert(try client.produce(String(repeating: "x", count: 60_000), to: "T").code)
+        }
+        #expect(codes.isSubset(of: [0, 14]) && codes.contains(14), "\(codes)")
+        let pull = try client.ask(.pullMessage, TestClient.pullFields("T", count: 1))
+        #expect(try pull.messages().map(\.text) == ["before"])
+    }
+}
