@@ -70,7 +70,11 @@ public final class Broker {
     /// waited for it.
     /// - Throws: ``StorageError/stopped(_:)``: nothing of this turn may be acknowledged.
     public func endTurn() throws(StorageError) {
-        try logPendingOffsets()
+        do {
+            try logPendingOffsets()
+        } catch .diskFull {
+            // They stay pending, and reads go on.
+        }
         try store.endTurn()
         heldFetches.wakeDue()
     }
