@@ -41,6 +41,8 @@ struct StoreModel {
     private(set) var offsets: [OffsetName: Int64] = [:]
     /// Offsets that were committed and may or may not have reached a snapshot before a crash.
     private(set) var uncertainOffsets: [OffsetName: Set<Int64>] = [:]
+    /// Offsets that only a snapshot brought over a crash, not the log.
+    private(set) var unlogged: Set<OffsetName> = []
     /// Messages by topic and key, whatever became of the topic.
     private(set) var keys: [String: [Message]] = [:]
 
@@ -70,6 +72,7 @@ struct StoreModel {
     /// A snapshot had brought this offset over the crash.
     mutating func settle(_ name: OffsetName, _ offset: Int64) {
         uncertainOffsets[name] = nil
+        unlogged.insert(name)
         happened(.offset(topic: name.topic, group: name.group, queue: name.queue, offset), end: 0)
     }
 
@@ -77,7 +80,9 @@ struct StoreModel {
     mutating func cut(at end: Int64) {
         let kept = events.filter { $0.end <= end }
         let lost = events.filter { $0.end > end }
+        let unlogged = unlogged
         self = StoreModel()
+        self.unlogged = unlogged
         for (end, event) in kept { happened(event, end: end) }
         for (_, event) in lost {
             if case .offset(let topic, let group, let queue, let offset) = event {

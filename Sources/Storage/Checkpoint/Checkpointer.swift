@@ -159,7 +159,7 @@ final class Checkpointer {
         next.flushedOffset = max(next.flushedOffset, store.commitLog.flushed)
         do {
             try CheckpointFile.write(next, to: file)
-        } catch where error.kind == .full {
+        } catch  where error.kind == .full {
             return stage = .idle
         } catch {
             return fail(store, error)

@@ -124,7 +124,7 @@ final class StoreOpening {
                 path = path[..<slash]
                 do {
                     try disk.synchronizeDirectory(path.isEmpty ? "/" : String(path))
-                } catch where error.kind != .inputOutput {
+                } catch  where error.kind != .inputOutput {
                     // Folders of somebody else further up, which were there before.
                 }
             }
