@@ -19,6 +19,8 @@ public protocol Disk: AnyObject {
     func rename(_ source: String, to destination: String) throws(DiskError)
     /// Makes created, renamed and removed names in the folder durable. Blocks.
     func synchronizeDirectory(_ path: String) throws(DiskError)
+    /// ``synchronizeDirectory(_:)`` on a worker thread. Covers what was done before the call.
+    func synchronizeDirectoryInBackground(_ path: String, _ completion: @escaping (DiskError?) -> Void)
     /// Opens the file, makes it when missing, and locks it against other processes until it is closed.
     /// - Throws: ``DiskError/Kind/locked`` when another process holds it.
     func lock(_ path: String) throws(DiskError) -> any DiskFile

@@ -70,7 +70,7 @@ public final class Broker {
     /// waited for it.
     /// - Throws: ``StorageError/stopped(_:)``: nothing of this turn may be acknowledged.
     public func endTurn() throws(StorageError) {
-        try logPendingOffsets()
+        try logPendingOffsetsIfThereIsRoom()
         try store.endTurn()
         heldFetches.wakeDue()
     }
@@ -81,6 +81,8 @@ public final class Broker {
     /// Does what is due by time. Bounded work per call.
     public func keepHouse() throws(StorageError) {
         let now = clock.monotonic
+        // A snapshot must not know more than the log.
+        try logPendingOffsetsIfThereIsRoom()
         try store.keepHouse()
         recentMetrics.sample(metrics, at: now)
         dailyMetrics.look(metrics, at: clock.timestamp)
@@ -116,6 +118,15 @@ public final class Broker {
 
     /// Offsets that one record holds at the most; a turn may have several records.
     private static let offsetsPerRecord = 1_000
+
+    /// On a full disk offsets stay pending, and reads go on.
+    private func logPendingOffsetsIfThereIsRoom() throws(StorageError) {
+        do {
+            try logPendingOffsets()
+        } catch .diskFull {
+            return
+        }
+    }
 
     private func logPendingOffsets() throws(StorageError) {
         let pending = state.offsets.pending

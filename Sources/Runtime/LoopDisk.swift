@@ -67,9 +67,11 @@ public final class LoopDisk: Disk {
     }
 
     public func synchronizeDirectory(_ path: String) throws(DiskError) {
-        let directory = try Descriptor(path, O_RDONLY | O_DIRECTORY, "synchronize directory")
-        let result = uninterrupted { fsync(directory.number) }
-        guard result >= 0 else { throw DiskError(-result, "synchronize directory", path) }
+        if let error = synchronizeNames(in: path) { throw error }
+    }
+
+    public func synchronizeDirectoryInBackground(_ path: String, _ completion: @escaping (DiskError?) -> Void) {
+        loop.runInBackground({ synchronizeNames(in: path) }, completion)
     }
 
     public func lock(_ path: String) throws(DiskError) -> any DiskFile {
@@ -118,6 +120,16 @@ final class Descriptor: Sendable {
 
     deinit {
         if number >= 0 { close(number) }
+    }
+}
+
+private func synchronizeNames(in path: String) -> DiskError? {
+    do throws(DiskError) {
+        let directory = try Descriptor(path, O_RDONLY | O_DIRECTORY, "synchronize directory")
+        let result = uninterrupted { fsync(directory.number) }
+        return result >= 0 ? nil : DiskError(-result, "synchronize directory", path)
+    } catch {
+        return error
     }
 }
 

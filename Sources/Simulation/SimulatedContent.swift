@@ -64,7 +64,11 @@ final class SimulatedContent {
             }
             uncached.remove(page)
             unsynchronised.insert(page)
-            if reachesMedium() { durablePages[page] = pages[page] }
+            if reachesMedium() {
+                sendCount += 1
+                durableSends[page] = sendCount
+                durablePages[page] = pages[page]
+            }
         }
         size = max(size, offset + bytes.count)
     }
@@ -104,19 +108,30 @@ final class SimulatedContent {
 
     // MARK: - Durability
 
+    /// Counts what was sent to the medium, so that a synchronisation that ends late does not undo a later one.
+    private var sendCount = 0
+    private var durableSends: [Int: Int] = [:]
+    private var durableSizeSend = 0
+
     /// What a synchronisation that begins now makes durable when it ends.
     struct Snapshot {
+        var send: Int
         var size: Int
         var pages: [(number: Int, bytes: [UInt8]?)]
     }
 
     func snapshot() -> Snapshot {
-        Snapshot(size: size, pages: unsynchronised.map { ($0, pages[$0]) })
+        sendCount += 1
+        return Snapshot(send: sendCount, size: size, pages: unsynchronised.map { ($0, pages[$0]) })
     }
 
     func makeDurable(_ snapshot: Snapshot) {
-        durableSize = snapshot.size
-        for (number, bytes) in snapshot.pages {
+        if durableSizeSend < snapshot.send {
+            durableSizeSend = snapshot.send
+            durableSize = snapshot.size
+        }
+        for (number, bytes) in snapshot.pages where durableSends[number, default: 0] < snapshot.send {
+            durableSends[number] = snapshot.send
             durablePages[number] = bytes
             if pages[number] == bytes { unsynchronised.remove(number) }
         }

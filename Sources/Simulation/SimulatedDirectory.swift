@@ -40,7 +40,12 @@ final class SimulatedDirectory {
     /// How many changes a synchronisation that begins now covers.
     var changeCount: Int { changes.count }
 
+    /// Changes that were synchronised, since the folder was made or the power was lost.
+    private(set) var synchronizedCount = 0
+
     func synchronize(_ count: Int) {
+        guard count > 0 else { return }
+        synchronizedCount += min(count, changes.count)
         for change in changes.prefix(count) { Self.apply(change, to: &durable) }
         changes.removeFirst(min(count, changes.count))
     }

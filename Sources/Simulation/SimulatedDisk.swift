@@ -23,6 +23,9 @@ public final class SimulatedDisk: Disk {
         public var failKind = DiskError.Kind.inputOutput
         /// Every synchronisation fails.
         public var failSynchronize = false
+        /// Synchronisations succeed and do nothing: a drive with a volatile cache that ignores the order to empty it.
+        /// For checks of the checkers.
+        public var liesAboutSynchronizing = false
         /// Of this many reads one brings a wrong bit; 0 for none.
         public var rotOneIn = 0
         /// Of this many reads one brings bytes from elsewhere in the file; 0 for none.
@@ -126,6 +129,14 @@ public final class SimulatedDisk: Disk {
         directory.synchronize(directory.changeCount)
     }
 
+    /// Removes a file, or a folder with all that is in it, for good.
+    public func uninstall(_ path: String) {
+        let parts = Self.parts(path)
+        guard let name = parts.last, let directory = directory(parts.dropLast()) else { return }
+        directory.unlink(name)
+        directory.synchronize(directory.changeCount)
+    }
+
     /// The bytes of a file; nil when there is none.
     public func contents(_ path: String) -> [UInt8]? {
         guard let content = content(path) else { return nil }
@@ -223,13 +234,26 @@ public final class SimulatedDisk: Disk {
     }
 
     public func synchronizeDirectory(_ path: String) throws(DiskError) {
-        try call("fsync", path)
+        if let error = beginSynchronizeDirectory(path)() { throw error }
+    }
+
+    public func synchronizeDirectoryInBackground(_ path: String, _ completion: @escaping (DiskError?) -> Void) {
+        let synchronize = beginSynchronizeDirectory(path)
+        completions.append { completion(synchronize()) }
+    }
+
+    /// - Returns: what ends the synchronisation of the names that the folder has now.
+    private func beginSynchronizeDirectory(_ path: String) -> () -> DiskError? {
         counts.synchronisations += 1
-        if faults.failSynchronize { throw DiskError(kind: .inputOutput, operation: "fsync", path: path) }
-        guard let directory = directory(path) else {
-            throw DiskError(kind: .notFound, operation: "fsync", path: path)
+        let directory = directory(path)
+        // Another synchronisation may end first, so the changes are counted from the first that the folder ever had.
+        let end = directory.map { $0.synchronizedCount + $0.changeCount } ?? 0
+        return { [self] in
+            do throws(DiskError) { try checkSynchronize("fsync", path) } catch { return error }
+            guard let directory else { return DiskError(kind: .notFound, operation: "fsync", path: path) }
+            if !faults.liesAboutSynchronizing { directory.synchronize(end - directory.synchronizedCount) }
+            return nil
         }
-        directory.synchronize(directory.changeCount)
     }
 
     public func lock(_ path: String) throws(DiskError) -> any DiskFile {
@@ -258,14 +282,15 @@ public final class SimulatedDisk: Disk {
         // All of the file system, as syncfs does: the names above the folder count as well.
         root.forEach(
             "", file: { _, content in contents.append((content, content.snapshot())) },
-            directory: { directories.append(($0, $0.changeCount)) })
+            directory: { directories.append(($0, $0.synchronizedCount + $0.changeCount)) })
         return { [self] in
             do throws(DiskError) { try checkSynchronize("syncfs", path) } catch {
                 for (content, _) in contents { content.loseSynchronisation() }
                 return error
             }
+            guard !faults.liesAboutSynchronizing else { return nil }
             for (content, snapshot) in contents { content.makeDurable(snapshot) }
-            for (directory, count) in directories { directory.synchronize(count) }
+            for (directory, end) in directories { directory.synchronize(end - directory.synchronizedCount) }
             return nil
         }
     }
@@ -494,7 +519,7 @@ public final class SimulatedFile: DiskFile {
             content.loseSynchronisation()
             throw error
         }
-        content.makeDurable(snapshot)
+        if !disk.faults.liesAboutSynchronizing { content.makeDurable(snapshot) }
     }
 
     public func allocate(size: Int) throws(DiskError) {

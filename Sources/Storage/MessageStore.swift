@@ -23,8 +23,8 @@ public final class MessageStore {
     @exclusivity(unchecked) private var topics = ByteKeyTable<StoredTopic>()
     /// Queues with entries that are in no file yet.
     @exclusivity(unchecked) private var dirtyQueues: [StoredQueue] = []
-    /// Everything before is in the views.
-    @exclusivity(unchecked) private(set) var dispatched: PhysicalOffset
+    /// Why the views do not have everything that is written, or nil: tried again at the end of each turn.
+    private var viewsFailure: StorageError?
     /// Consume queue entries of records from here on are not trusted when a queue is loaded: they were written before a
     /// crash, and recovery has rebuilt those that count.
     private let trustedViewsOffset: PhysicalOffset?
@@ -56,7 +56,6 @@ public final class MessageStore {
         stateView = recovered.stateView
         topics = recovered.topics
         dirtyQueues = topics.values.flatMap { $0.queues.compactMap { $0 } }.filter { $0.isListedAsDirty }
-        dispatched = recovered.commitLog.end
         trustedViewsOffset = recovered.trustedViewsOffset
         isForeign = recovered.isForeign
         lockFile = recovered.lockFile
@@ -66,12 +65,19 @@ public final class MessageStore {
         entryBuffer = .allocate(capacity: FetchLimits.scanMaximum)
         entryBuffer.initialize(
             repeating: ConsumeQueueEntry(physicalOffset: .zero, size: 0, tagsCode: 0))
+        commitLog.drainTail = { [unowned self] () throws(StorageError) in try self.endTurn() }
     }
 
     deinit { entryBuffer.deallocate() }
 
+    /// Where the oldest record begins.
+    public var start: PhysicalOffset { commitLog.start }
+    /// Where the next record will begin.
+    public var end: PhysicalOffset { commitLog.end }
     public var flushed: PhysicalOffset { commitLog.flushed }
     public var written: PhysicalOffset { commitLog.written }
+    /// Everything before is in the views: consumers see it.
+    public var dispatched: PhysicalOffset { commitLog.dispatched }
     /// Why the store takes no appends, or nil.
     public var failure: DiskError? { commitLog.failure }
 
@@ -103,30 +109,21 @@ public final class MessageStore {
 
     /// Forgets the topic's queues and removes their files. Its records stay in the log until their segments go.
     public func removeQueues(ofTopic name: String) throws(StorageError) {
-        // What is on its way must arrive before the files go, or it would make them again.
+        // What is on its way must arrive before the files go, or it would make them again; and the record that says so must
+        // not be lost when the files are.
         try endTurn()
+        try commitLog.flushNow()
+        if let viewsFailure { throw viewsFailure }
         try withDisk { () throws(DiskError) in
             for queue in topics[name]?.queues.compactMap({ $0 }) ?? [] {
                 try queue.consumeQueue.destroy()
                 queue.isListedAsDirty = false
                 dirtyQueues.removeAll { $0 === queue }
             }
-            try removeFolders(ofTopic: name)
+            // Queues that were never touched since the start have files too.
+            try TopicFolder.remove(root: configuration.root, topic: name, disk: disk)
         }
         topics[name] = nil
-    }
-
-    /// Queues that were never touched since the start have files too.
-    private func removeFolders(ofTopic name: String) throws(DiskError) {
-        let folder = "\(configuration.root)/consumequeue/\(name)"
-        guard disk.exists(folder) else { return }
-        for queue in try disk.list(folder) {
-            for file in try disk.list("\(folder)/\(queue.name)") {
-                try disk.remove("\(folder)/\(queue.name)/\(file.name)")
-            }
-            try disk.remove("\(folder)/\(queue.name)")
-        }
-        try disk.remove(folder)
     }
 
     /// Runs `body` and turns what the disk refused into an error of the store.
@@ -181,10 +178,20 @@ public final class MessageStore {
     // MARK: - The end of a turn
 
     /// Hands everything that was appended to the kernel, and then shows it to the views.
+    ///
+    /// When the views have no room on the disk, what they lack stays invisible until a later turn finds room, and messages are
+    /// refused meanwhile (``isWritable``).
     /// - Throws: ``StorageError/stopped(_:)``: nothing that is only in memory must be acknowledged.
     public func endTurn() throws(StorageError) {
         try commitLog.writeOut()
-        try dispatch()
+        do {
+            try dispatch()
+            viewsFailure = nil
+        } catch {
+            if case .disk(let error) = error, error.kind != .tooManyOpenFiles { throw commitLog.fail(error) }
+            if viewsFailure == nil { log.error("messages stay invisible", ["error": error.description]) }
+            viewsFailure = error
+        }
     }
 
     /// Makes everything written durable in the background, unless that is under way already.
@@ -201,7 +208,7 @@ public final class MessageStore {
             while position < span.byteCount {
                 let rest = span.extracting(position..<span.byteCount)
                 if rest.bigEndian(at: 4, as: UInt32.self) == MessageRecord.blankMagic {
-                    position += Int(rest.bigEndian(at: 0, as: Int32.self))
+                    commitLog.dispatched = dispatched.advanced(by: Int(rest.bigEndian(at: 0, as: Int32.self)))
                     break
                 }
                 guard let record = try? MessageRecord(rest) else {
@@ -209,8 +216,8 @@ public final class MessageStore {
                 }
                 try dispatch(record, rest)
                 position += record.size
+                commitLog.dispatched = dispatched.advanced(by: record.size)
             }
-            dispatched = dispatched.advanced(by: position)
         }
     }
 
@@ -302,14 +309,19 @@ public final class MessageStore {
         return result
     }
 
-    /// Records that come from a file are checked before they leave: damaged bytes are never served.
+    /// Records that come from a file are checked before they leave: damaged bytes are never served. In memory only a damaged
+    /// consume queue can lead to something else than the record.
     private func checkServed(_ entry: ConsumeQueueEntry, in buffer: ByteBuffer, _ queue: StoredQueue)
         throws(StorageError)
     {
         let size = Int(entry.size)
-        guard !commitLog.isInMemory(entry.physicalOffset, size: size) else { return }
         let span = buffer.bytes.extracting(buffer.count - size..<buffer.count)
-        if let record = try? MessageRecord(span), record.size == size, RecordCheck.isIntact(record, in: span) { return }
+        if size >= MessageRecord.sizeMinimum, span.bigEndian(at: 0, as: Int32.self) == entry.size,
+            span.bigEndian(at: MessageRecord.physicalOffsetPosition, as: Int64.self) == entry.physicalOffset.rawValue
+        {
+            if commitLog.isInMemory(entry.physicalOffset, size: size) { return }
+            if let record = try? MessageRecord(span), RecordCheck.isIntact(record, in: span) { return }
+        }
         buffer.truncate(to: buffer.count - size)
         metrics.damagedRecords += 1
         throw commitLog.corruption(at: entry.physicalOffset, reason: "the record does not match its checksum")
@@ -424,9 +436,13 @@ public final class MessageStore {
             lastFlush = now
             flush()
         }
-        try checkpointer.step(self)
+        // Before the checkpoint: it makes the room that the checkpoint may lack.
         try retention.step(self)
+        try checkpointer.step(self)
     }
+
+    /// Log bytes before this offset are needed for no recovery.
+    var recoverableWithout: PhysicalOffset { checkpointer.recoverableWithout }
 
     /// Writes the tails of up to `count` queues; false when none is left.
     func writeQueueTails(atMost count: Int) throws(StorageError) -> Bool {
@@ -450,14 +466,11 @@ public final class MessageStore {
         try withDisk { () throws(DiskError) in try index?.removeFiles(below: logStart) }
     }
 
-    /// Up to where consume queues and index are on the medium: a start replays the log from here, so it must stay.
-    var durableViewsOffset: PhysicalOffset { checkpointer.durableViewsOffset }
-
     /// Removes segments that have expired, whatever the hour of the day; as many as one round may.
     public func removeExpiredSegments() throws(StorageError) { try retention.removeExpired(self) }
 
     /// False while the disk is too full, or after an I/O error.
-    public var isWritable: Bool { commitLog.failure == nil && !retention.refusesMessages }
+    public var isWritable: Bool { commitLog.failure == nil && !retention.refusesMessages && viewsFailure == nil }
 
     /// The state of a store that RocketMQ wrote is in the log now.
     public func foreignStateAdopted() { isForeign = false }
@@ -465,6 +478,7 @@ public final class MessageStore {
     /// Makes everything durable and marks the stop as clean. The store must not be used afterwards.
     public func close() throws(StorageError) {
         try endTurn()
+        if let viewsFailure { throw viewsFailure }
         try commitLog.flushNow()
         while try writeQueueTails(atMost: 1024) {}
         try checkpointer.finish(self)

@@ -48,6 +48,9 @@ final class MemoryDisk: Disk {
         try check("rename", destination)
         files[destination] = files.removeValue(forKey: source)
     }
+    func synchronizeDirectoryInBackground(_ path: String, _ completion: @escaping (DiskError?) -> Void) {
+        completion(nil)
+    }
     func synchronizeDirectory(_ path: String) throws(DiskError) {
         try check("fsync directory", path)
         durableNames = files

@@ -27,6 +27,11 @@ final class BrokerState: StateView {
         }
     }
 
+    func topicRemoved(by span: RawSpan) -> String? {
+        guard case .topicRemoved(let name, _)? = try? StateRecord(span) else { return nil }
+        return name
+    }
+
     func snapshot(_ emit: (RawSpan) -> Void) {
         let buffer = ByteBuffer(capacity: 4096)
         func emitRecord(_ record: StateRecord) {

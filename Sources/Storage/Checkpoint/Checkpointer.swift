@@ -36,27 +36,44 @@ final class Checkpointer {
     private var last: Checkpoint
     private var next: Checkpoint
     private var lastRound: MonotonicTime?
-    private var hasStateChanged: Bool
+    /// State records so far, and how many of them the last snapshot and the next one hold. They start apart, for what the
+    /// replay brought is in no snapshot.
+    private var stateChanges = 1
+    private var lastSnapshotChanges = 0
+    private var nextSnapshotChanges = 0
     private var lastSnapshotSize = 0
-    private var failure: DiskError?
 
     init(recovered: RecoveredStore) {
         file = recovered.checkpointFile
         snapshotFolder = recovered.configuration.root + "/snapshots"
         last = recovered.checkpoint ?? Checkpoint()
         next = last
-        hasStateChanged = true
     }
 
-    /// What the newest slot on the medium says about the views.
-    var durableViewsOffset: PhysicalOffset { last.viewsOffset }
-
     /// A state record was appended: the next round makes a snapshot.
-    func stateChanged() { hasStateChanged = true }
+    func stateChanged() { stateChanges += 1 }
+
+    private var hasStateChanged: Bool { stateChanges != lastSnapshotChanges }
+
+    /// Log bytes before this offset are needed for no recovery: views and snapshot on the medium hold them.
+    var recoverableWithout: PhysicalOffset { min(last.viewsOffset, last.stateOffset) }
 
     /// Does the next piece of the round under way, or begins one when it is time and something is new.
+    ///
+    /// A round that finds the disk full ends; the next one begins after the usual time.
     func step(_ store: MessageStore) throws(StorageError) {
-        if let failure { throw .stopped(failure) }
+        if let failure = store.failure { throw .stopped(failure) }
+        do {
+            try continueRound(store)
+        } catch .disk(let error) where error.kind == .inputOutput {
+            throw store.commitLog.fail(error)
+        } catch {
+            stage = .idle
+            throw error
+        }
+    }
+
+    private func continueRound(_ store: MessageStore) throws(StorageError) {
         switch stage {
         case .idle: try beginIfDue(store)
         case .writingQueues:
@@ -85,6 +102,7 @@ final class Checkpointer {
     private func begin(_ store: MessageStore) {
         next = last
         next.sequence += 1
+        nextSnapshotChanges = lastSnapshotChanges
         next.viewsOffset = store.dispatched
         next.storeTimestamp = store.clock.timestamp
         next.isCleanStop = false
@@ -106,6 +124,10 @@ final class Checkpointer {
     }
 
     private func writeSnapshot(_ store: MessageStore, at offset: PhysicalOffset) throws(StorageError) {
+        next.stateOffset = offset
+        nextSnapshotChanges = stateChanges
+        // Putting an unsynchronised file in the place of one that counts would risk both. They say the same.
+        guard offset != last.snapshotOffset else { return }
         let snapshot = SnapshotFile.encode(store.stateView, at: offset)
         let path = self.path(of: offset)
         do {
@@ -118,8 +140,6 @@ final class Checkpointer {
             throw StorageError(error)
         }
         lastSnapshotSize = snapshot.count
-        hasStateChanged = false
-        next.stateOffset = offset
         next.snapshotOffset = offset
     }
 
@@ -127,26 +147,31 @@ final class Checkpointer {
         stage = .synchronizing
         next.flushedOffset = store.commitLog.written
         store.disk.synchronizeAllInBackground(store.configuration.root) { error in
-            if let error { return self.fail(error) }
+            if let error { return self.fail(store, error) }
             self.writeSlot(store)
         }
     }
 
     private func writeSlot(_ store: MessageStore) {
+        // A synchronisation that failed meanwhile may have taken pages for written that are not.
+        guard store.failure == nil else { return stage = .idle }
         next.flushedOffset = max(next.flushedOffset, store.commitLog.flushed)
         do {
             try CheckpointFile.write(next, to: file)
+        } catch  where error.kind == .full {
+            return stage = .idle
         } catch {
-            return fail(error)
+            return fail(store, error)
         }
         file.synchronizeInBackground { error in
-            if let error { return self.fail(error) }
+            if let error { return self.fail(store, error) }
             self.finishRound(store)
         }
     }
 
     private func finishRound(_ store: MessageStore) {
         last = next
+        lastSnapshotChanges = nextSnapshotChanges
         stage = .idle
         store.metrics.checkpoints += 1
         removeOldSnapshots(store)
@@ -154,17 +179,18 @@ final class Checkpointer {
 
     private func removeOldSnapshots(_ store: MessageStore) {
         guard let kept = last.snapshotOffset else { return }
-        for entry in (try? store.disk.list(snapshotFolder)) ?? [] {
-            guard let offset = Segment.start(ofName: entry.name), offset < kept else { continue }
+        // Newer ones and unfinished ones are left over from rounds that a crash ended.
+        for entry in (try? store.disk.list(snapshotFolder)) ?? [] where entry.name != Segment.name(start: kept) {
             // One that cannot be removed now is removed after the next round.
-            try? store.disk.remove(path(of: offset))
+            try? store.disk.remove(snapshotFolder + "/" + entry.name)
         }
     }
 
-    private func fail(_ error: DiskError) {
+    /// A synchronisation failed: what the files hold is no longer known, and a second one would say nothing about the first.
+    private func fail(_ store: MessageStore, _ error: DiskError) {
         stage = .idle
-        // Out of room is no damage: the next round tries again. Anything else may have lost what was written.
-        if error.kind != .full { failure = error }
+        store.commitLog.fail(error)
+        store.flushFinished()
     }
 
     private func path(of offset: PhysicalOffset) -> String { snapshotFolder + "/" + Segment.name(start: offset) }
@@ -176,11 +202,8 @@ final class Checkpointer {
         begin(store)
         // The round that may be under way has the sequence number of this one: its slot must be the other one.
         next.sequence += 1
-        if hasStateChanged {
-            try writeSnapshot(store, at: store.commitLog.end)
-        } else {
-            next.stateOffset = next.viewsOffset
-        }
+        next.stateOffset = next.viewsOffset
+        if hasStateChanged { try writeSnapshot(store, at: store.commitLog.end) }
         next.flushedOffset = store.commitLog.flushed
         do {
             try synchronizeAll(store)

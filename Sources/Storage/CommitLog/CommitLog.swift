@@ -23,7 +23,7 @@ public final class CommitLog {
     static let tailChunkCount = 4
     static let tailChunkSizeMinimum = 4 * 1024 * 1024
 
-    private let directory: String
+    let directory: String
     private let segmentSize: Int
     private let disk: any Disk
     private let log: Log
@@ -36,11 +36,17 @@ public final class CommitLog {
     @exclusivity(unchecked) public private(set) var written: PhysicalOffset
     /// Everything before is on the medium: it survives a power cut.
     @exclusivity(unchecked) public private(set) var flushed: PhysicalOffset
+    /// Everything before is in the views; what lies behind stays in memory for them.
+    @exclusivity(unchecked) var dispatched: PhysicalOffset
     /// Why the log takes no more appends, or nil.
     @exclusivity(unchecked) public private(set) var failure: DiskError?
+    /// Called when the tail is full: writes everything and shows it to the views, so that its memory is free again.
+    var drainTail: () throws(StorageError) -> Void = { () throws(StorageError) in }
     /// Called when ``flushed`` has moved, or the log has failed.
     var flushFinished: () -> Void = {}
     private var isFlushing = false
+    /// A removed segment's name may come back after a power cut until the folder is synchronised.
+    private(set) var isRemoving = false
 
     /// Where the oldest record begins.
     public var start: PhysicalOffset { segments.first?.start ?? end }
@@ -58,6 +64,7 @@ public final class CommitLog {
         self.segments = segments
         self.end = end
         written = end
+        dispatched = end
         self.flushed = flushed
         // A record is a body and at most 64 KiB of everything else, twice for the checksum's separator and rounding.
         let recordMaximum = configuration.messageSizeMaximum + 128 * 1024
@@ -91,7 +98,7 @@ public final class CommitLog {
     private func room(for size: Int) throws(StorageError) -> LogTail.Chunk {
         if let segment = segments.last, segment.end.bytes(since: end) >= size + Self.blankSize,
             segment.reservedSize >= end.bytes(since: segment.start) + size + Self.blankSize, failure == nil,
-            let chunk = tail.chunk(for: size, at: end)
+            let chunk = tail.chunk(for: size, at: end, dispatched: dispatched)
         {
             return chunk
         }
@@ -116,19 +123,21 @@ public final class CommitLog {
     }
 
     private func tailChunk(for size: Int) throws(StorageError) -> LogTail.Chunk {
-        if let chunk = tail.chunk(for: size, at: end) { return chunk }
-        try writeOut()
-        guard let chunk = tail.chunk(for: size, at: end) else {
-            preconditionFailure("a written tail has no room for \(size) bytes")
-        }
+        if let chunk = tail.chunk(for: size, at: end, dispatched: dispatched) { return chunk }
+        try drainTail()
+        // The views cannot take more while the disk is full.
+        guard let chunk = tail.chunk(for: size, at: end, dispatched: dispatched) else { throw .diskFull }
         return chunk
     }
 
     private func appendBlank(to segment: Segment) throws(StorageError) {
         let rest = segment.end.bytes(since: end)
+        // A power cut took the next segment's file, and left this one whole.
+        guard rest > 0 else { return }
         let chunk = try tailChunk(for: Self.blankSize)
         chunk.buffer.append(bigEndian: Int32(truncatingIfNeeded: rest))
         chunk.buffer.append(bigEndian: MessageRecord.blankMagic)
+        chunk.isClosed = true
         end = segment.end
     }
 
@@ -142,7 +151,6 @@ public final class CommitLog {
             try file.truncate(to: segmentSize)
             let segment = Segment(start: start, size: segmentSize, file: file, reservedSize: 0)
             try reserve(min(Self.reservationStep, segmentSize), in: segment)
-            try disk.synchronizeDirectory(directory)
             return segment
         } catch {
             throw StorageError(error)
@@ -194,19 +202,16 @@ public final class CommitLog {
         flush(index(holding: flushed), until: written)
     }
 
-    /// One segment after the other, oldest first, so that `flushed` is never ahead of a hole.
+    /// One segment after the other, oldest first, so that `flushed` is never ahead of a hole; a new segment's name before its
+    /// content.
     private func flush(_ index: Int, until target: PhysicalOffset) {
         let segment = segments[index]
+        guard segment.isNameDurable else { return flushNames(until: target) }
         segment.file.synchronizeInBackground { error in
-            if let error {
-                self.isFlushing = false
-                _ = self.fail(error)
-                self.flushFinished()
-                return
-            }
-            self.flushed = min(target, segment.end)
+            if let error { return self.flushFailed(error) }
+            self.flushed = max(self.flushed, min(target, segment.end))
             // Segments may have been removed meanwhile, so the next one is found by its offset.
-            if segment.end < target {
+            if segment.end < target, self.failure == nil {
                 self.flush(self.index(holding: segment.end), until: target)
             } else {
                 self.isFlushing = false
@@ -215,11 +220,28 @@ public final class CommitLog {
         }
     }
 
+    private func flushNames(until target: PhysicalOffset) {
+        let named = segments
+        disk.synchronizeDirectoryInBackground(directory) { error in
+            if let error { return self.flushFailed(error) }
+            for segment in named { segment.isNameDurable = true }
+            self.flush(self.index(holding: self.flushed), until: target)
+        }
+    }
+
+    private func flushFailed(_ error: DiskError) {
+        isFlushing = false
+        fail(error)
+        flushFinished()
+    }
+
     /// Writes and synchronises everything, on this thread. For the end of the process.
     func flushNow() throws(StorageError) {
         try writeOut()
         guard flushed < written else { return }
         do {
+            try disk.synchronizeDirectory(directory)
+            for segment in segments { segment.isNameDurable = true }
             for segment in segments where segment.end > flushed && segment.start < written {
                 try segment.file.synchronize()
             }
@@ -229,8 +251,9 @@ public final class CommitLog {
         }
     }
 
+    /// Stops the log: what the files hold is no longer known.
     @discardableResult
-    private func fail(_ error: DiskError) -> StorageError {
+    func fail(_ error: DiskError) -> StorageError {
         if failure == nil {
             failure = error
             log.error("the commit log takes no more messages after an I/O error", ["error": "\(error)"])
@@ -256,6 +279,8 @@ public final class CommitLog {
     func read(
         at offset: PhysicalOffset, size: Int, mayWait: Bool, into buffer: ByteBuffer
     ) throws(StorageError) -> ReadOutcome {
+        // Offsets and sizes come from files, so nothing is added to them before they are compared.
+        guard size > 0, offset >= start, offset < end else { return .outside }
         if let chunk = tail.chunk(holding: offset, size: size) {
             let position = offset.bytes(since: chunk.start)
             let source = chunk.buffer
@@ -272,9 +297,9 @@ public final class CommitLog {
     private func readFile(
         at offset: PhysicalOffset, size: Int, mayWait: Bool, into buffer: ByteBuffer
     ) throws(StorageError) -> ReadOutcome {
-        guard offset >= start, offset.advanced(by: size) <= written, size >= 0 else { return .outside }
+        guard offset < written, size <= written.bytes(since: offset) else { return .outside }
         let segment = segment(holding: offset)
-        guard offset.advanced(by: size) <= segment.end else { return .outside }
+        guard size <= segment.end.bytes(since: offset) else { return .outside }
         let position = offset.bytes(since: segment.start)
         var outcome = ReadOutcome.done
         var failure: DiskError?
@@ -342,9 +367,14 @@ public final class CommitLog {
     }
 
     /// Removes the oldest segment and its file. The newest one stays.
-    /// - Returns: false when there is only one.
-    func removeFirstSegment() throws(StorageError) -> Bool {
-        guard segments.count > 1, let first = segments.first, first.end <= flushed else { return false }
+    ///
+    /// One at a time: were the removal of two undone by a power cut in part, the rest would have a gap.
+    /// - Parameter limit: where the segment must end at the latest.
+    /// - Returns: false when there is only one, when it is still needed, or while ``isRemoving``.
+    func removeFirstSegment(before limit: PhysicalOffset) throws(StorageError) -> Bool {
+        guard !isRemoving, segments.count > 1, let first = segments.first, first.end <= min(flushed, limit) else {
+            return false
+        }
         do {
             first.file.close()
             try disk.remove(first.file.path)
@@ -352,6 +382,11 @@ public final class CommitLog {
             throw StorageError(error)
         }
         segments.removeFirst()
+        isRemoving = true
+        disk.synchronizeDirectoryInBackground(directory) { error in
+            self.isRemoving = false
+            if let error { self.flushFailed(error) }
+        }
         return true
     }
 }

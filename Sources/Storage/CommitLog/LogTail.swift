@@ -4,14 +4,16 @@ import Bytes
 /// The newest bytes of the log in memory: where records are laid out before they are written, and where consumers that keep
 /// up read them without a system call.
 ///
-/// A few chunks of fixed size. Each holds one contiguous range of the log; a record never spans chunks. The oldest chunk is
-/// reused once all of it has been written to the segment, so memory is bounded by `chunkCount × chunkSize`.
+/// A few chunks of fixed size. Each holds one contiguous range of one segment; a record never spans chunks. The oldest chunk is
+/// reused once all of it has been written to the segment and seen by the views, so memory is bounded by `chunkCount × chunkSize`.
 struct LogTail {
     final class Chunk {
         @exclusivity(unchecked) var start: PhysicalOffset
         let buffer: ByteBuffer
         /// Bytes from `start` that the segment file has.
         @exclusivity(unchecked) var writtenCount = 0
+        /// The segment ends here: what follows belongs to another file, and so to another chunk.
+        @exclusivity(unchecked) var isClosed = false
         var end: PhysicalOffset { start.advanced(by: buffer.count) }
 
         init(start: PhysicalOffset, capacity: Int) {
@@ -35,21 +37,23 @@ struct LogTail {
     /// The chunk that records are appended to.
     var current: Chunk { chunks[chunks.count - 1] }
 
-    /// Makes room for a record of `size` bytes at `offset` and returns the chunk to append it to; nil when every chunk holds
-    /// bytes that are not written yet.
-    mutating func chunk(for size: Int, at offset: PhysicalOffset) -> Chunk? {
+    /// Makes room for a record of `size` bytes at `offset` and returns the chunk to append it to; nil when every chunk is
+    /// still needed.
+    /// - Parameter dispatched: chunks that reach beyond this offset are needed by the views, which read them from here.
+    mutating func chunk(for size: Int, at offset: PhysicalOffset, dispatched: PhysicalOffset) -> Chunk? {
         let current = current
-        if current.end == offset, current.buffer.count + size <= chunkSize { return current }
+        if current.end == offset, current.buffer.count + size <= chunkSize, !current.isClosed { return current }
         if chunks.count < chunkCount {
             let fresh = Chunk(start: offset, capacity: chunkSize)
             chunks.append(fresh)
             return fresh
         }
-        guard chunks[0].writtenCount == chunks[0].buffer.count else { return nil }
+        guard chunks[0].writtenCount == chunks[0].buffer.count, chunks[0].end <= dispatched else { return nil }
         let reused = chunks.removeFirst()
         reused.start = offset
         reused.buffer.removeAll()
         reused.writtenCount = 0
+        reused.isClosed = false
         chunks.append(reused)
         return reused
     }
@@ -60,7 +64,7 @@ struct LogTail {
         var index = chunks.count - 1
         while index >= 0 {
             let chunk = chunks[index]
-            if offset >= chunk.start { return offset.advanced(by: size) <= chunk.end ? chunk : nil }
+            if offset >= chunk.start { return chunk.end.bytes(since: offset) >= size ? chunk : nil }
             index -= 1
         }
         return nil

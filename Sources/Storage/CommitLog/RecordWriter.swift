@@ -29,7 +29,7 @@ public struct MessageDraft: ~Escapable {
 
 /// Lays out a record (the table stands above ``MessageRecord``) and ends it with a checksum of the whole, in RocketMQ 5's
 /// own way (`enabledAppendPropCRC`): a last property `__CRC32#` of ten decimal digits, the lowest first, over every byte
-/// before it.
+/// before it. Properties so long that it does not fit go without it; the body's CRC remains.
 enum RecordWriter {
     /// `__CRC32#`, the name separator, ten digits, the property separator.
     static let checksumSize = 20
@@ -46,7 +46,18 @@ enum RecordWriter {
     /// Bytes of the property string with the checksum.
     @inline(__always)
     static func propertiesSize(of draft: borrowing MessageDraft) -> Int {
-        draft.properties.byteCount + (needsSeparator(draft.properties) ? 1 : 0) + checksumSize
+        hasChecksum(draft) ? sizeBeforeChecksum(of: draft) + checksumSize : draft.properties.byteCount
+    }
+
+    /// Clients read the length of the properties as a signed 16-bit number.
+    @inline(__always)
+    private static func hasChecksum(_ draft: borrowing MessageDraft) -> Bool {
+        sizeBeforeChecksum(of: draft) + checksumSize <= Limits.propertiesSizeMaximum
+    }
+
+    @inline(__always)
+    private static func sizeBeforeChecksum(of draft: borrowing MessageDraft) -> Int {
+        draft.properties.byteCount + (needsSeparator(draft.properties) ? 1 : 0)
     }
 
     @inline(__always)
@@ -92,8 +103,10 @@ enum RecordWriter {
         buffer.append(draft.topic)
         buffer.append(bigEndian: UInt16(propertiesSize(of: draft)))
         buffer.append(draft.properties)
-        if needsSeparator(draft.properties) { buffer.append(PropertyName.propertySeparator) }
-        appendChecksum(crc32(buffer.bytes.extracting(start..<buffer.count)) & 0x7FFF_FFFF, to: buffer)
+        if hasChecksum(draft) {
+            if needsSeparator(draft.properties) { buffer.append(PropertyName.propertySeparator) }
+            appendChecksum(crc32(buffer.bytes.extracting(start..<buffer.count)) & 0x7FFF_FFFF, to: buffer)
+        }
         invariant(buffer.count - start == size, "a record of \(buffer.count - start) bytes was announced as \(size)")
     }
 

@@ -7,6 +7,8 @@ final class Segment {
     let file: any DiskFile
     /// Bytes from the start for which room is reserved on the disk.
     var reservedSize: Int
+    /// False until the folder was synchronised after the file was made: a power cut may take the whole file.
+    var isNameDurable = false
     var end: PhysicalOffset { start.advanced(by: size) }
 
     init(start: PhysicalOffset, size: Int, file: any DiskFile, reservedSize: Int) {

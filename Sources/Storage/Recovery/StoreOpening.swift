@@ -97,6 +97,7 @@ final class StoreOpening {
         }
         let end = try replay(from: scanStart)
         _ = try disk.open(abort, .createIfMissing)
+        try makeFoldersDurable()
         let flushed = min(checkpoint?.flushedOffset ?? .zero, end)
         let commitLog = CommitLog(
             directory: configuration.commitLogPath, configuration: configuration, segments: segments, end: end,
@@ -111,6 +112,23 @@ final class StoreOpening {
         try disk.makeDirectory(configuration.root)
         try disk.makeDirectory(configuration.commitLogPath)
         try disk.makeDirectory(configuration.root + "/snapshots")
+    }
+
+    /// A power cut must neither take the mark of use, nor, before the first checkpoint, the folders with all that is in them.
+    private func makeFoldersDurable() throws(DiskError) {
+        try disk.synchronizeDirectory(configuration.root)
+        guard checkpoint == nil else { return }
+        for folder in [configuration.root, configuration.commitLogPath] {
+            var path = Substring(folder)
+            while let slash = path.lastIndex(of: "/") {
+                path = path[..<slash]
+                do {
+                    try disk.synchronizeDirectory(path.isEmpty ? "/" : String(path))
+                } catch  where error.kind != .inputOutput {
+                    // Folders of somebody else further up, which were there before.
+                }
+            }
+        }
     }
 
     private func read(_ file: any DiskFile) throws -> ByteBuffer {
@@ -132,13 +150,13 @@ final class StoreOpening {
             let path = configuration.commitLogPath + "/" + Segment.name(start: start)
             let file = try disk.open(path, .existing)
             let fileSize = try file.size()
-            let size = number + 1 < starts.count ? starts[number + 1].bytes(since: start) : max(fileSize, 1)
-            if number + 1 < starts.count, fileSize != size {
-                throw StorageError.corrupt(
-                    file: path, position: fileSize, reason: "the next segment begins at \(starts[number + 1])")
+            var size = max(fileSize, 1)
+            if number + 1 < starts.count, starts[number + 1].bytes(since: start) != fileSize {
+                size = try self.size(ofSegment: path, at: start, fileSize, next: starts[number + 1])
             }
             found.append(Segment(start: start, size: size, file: file, reservedSize: 0))
         }
+        try checkPresence(found)
         // A last file that a crash left shorter gets its full length when it is written to.
         if let last = found.last, last.size < configuration.segmentSize {
             try last.file.truncate(to: configuration.segmentSize)
@@ -148,10 +166,39 @@ final class StoreOpening {
         return found
     }
 
+    /// The size of a segment whose file is not as long as the next segment's name says. Before the flushed checkpoint that is
+    /// damage; behind it a power cut may have taken the length of this file, or the whole next one.
+    private func size(ofSegment path: String, at start: PhysicalOffset, _ fileSize: Int, next: PhysicalOffset) throws
+        -> Int
+    {
+        let size = next.bytes(since: start)
+        guard fileSize < size, next > flushedCheckpoint else {
+            throw StorageError.corrupt(file: path, position: fileSize, reason: "the next segment begins at \(next)")
+        }
+        return min(size, max(fileSize, configuration.segmentSize))
+    }
+
+    /// What was flushed must be there: at least the segment that its last byte lies in.
+    private func checkPresence(_ segments: [Segment]) throws {
+        guard flushedCheckpoint > .zero else { return }
+        guard let last = segments.last, last.end >= flushedCheckpoint || last.size < configuration.segmentSize else {
+            throw StorageError.corrupt(
+                file: configuration.commitLogPath, position: 0,
+                reason: "the log was on the medium up to \(flushedCheckpoint), but the segments end before")
+        }
+    }
+
+    private var flushedCheckpoint: PhysicalOffset { checkpoint?.flushedOffset ?? .zero }
+
     // MARK: - Where the replay begins
 
     private func scanStart(hasCrashed: Bool, times: CheckpointTimes?) throws -> PhysicalOffset {
         let first = segments.first?.start ?? .zero
+        // Somebody removed the views to have them made anew, or they never were.
+        if !disk.exists(configuration.root + "/consumequeue"), !segments.isEmpty {
+            replayStart = first
+            return first
+        }
         if let checkpoint {
             let isClean = checkpoint.isCleanStop && !hasCrashed
             replayStart = isClean ? nil : max(checkpoint.viewsOffset, first)
@@ -215,6 +262,11 @@ final class StoreOpening {
             preconditionFailure("a record that was checked does not decode")
         }
         if span.extracting(record.topic).equals("rmq_sys_APUS_STATE") {
+            if let replayStart, record.physicalOffset >= replayStart,
+                let name = stateView.topicRemoved(by: span.extracting(record.body))
+            {
+                try removeQueues(ofTopic: name)
+            }
             guard record.physicalOffset >= checkpoint?.stateOffset ?? .zero else { return }
             do {
                 try stateView.apply(span.extracting(record.body))
@@ -225,7 +277,23 @@ final class StoreOpening {
         }
         guard let replayStart, record.physicalOffset >= replayStart else { return }
         let queue = try self.queue(span.extracting(record.topic), record.queueID, replayStart, record.physicalOffset)
+        guard queue.consumeQueue.isEmpty || record.queueOffset <= queue.maximumOffset else {
+            throw .corrupt(
+                file: queue.consumeQueue.directory, position: 0,
+                reason: "the queue ends at \(queue.maximumOffset), and the log goes on at \(record.queueOffset); "
+                    + "without the folder consumequeue all queues are made anew from the log")
+        }
         if try ViewFold.fold(record, span, into: queue, index: index) != nil { queue.isListedAsDirty = true }
+    }
+
+    private func removeQueues(ofTopic name: String) throws(StorageError) {
+        do {
+            for queue in topics[name]?.queues.compactMap({ $0 }) ?? [] { try queue.consumeQueue.destroy() }
+            try TopicFolder.remove(root: configuration.root, topic: name, disk: disk)
+        } catch {
+            throw StorageError(error)
+        }
+        topics[name] = nil
     }
 
     private func queue(

@@ -54,6 +54,9 @@ final class Retention {
     private let configuration: RetentionConfiguration
     private let clock: any Clock
     private var lastLook: MonotonicTime?
+    /// Segments that may still go in this round; each waits until the removal of the one before is durable.
+    private var rest = 0
+    private var decision = RetentionDecision(removesExpired: false, removesOldest: false, refusesMessages: false)
     /// Messages are refused until there is room again.
     private(set) var refusesMessages = false
 
@@ -65,7 +68,9 @@ final class Retention {
     func step(_ store: MessageStore) throws(StorageError) {
         let now = clock.monotonic
         if let lastLook {
-            guard now.milliseconds(since: lastLook) >= configuration.intervalMilliseconds else { return }
+            guard now.milliseconds(since: lastLook) >= configuration.intervalMilliseconds else {
+                return try removeSegment(store)
+            }
         }
         lastLook = now
         let space: DiskSpace
@@ -74,7 +79,7 @@ final class Retention {
         } catch {
             throw StorageError(error)
         }
-        let decision = RetentionDecision.decide(
+        decision = RetentionDecision.decide(
             configuration, usedRatio: space.usedRatio, hour: configuration.hourOfDay(clock.timestamp))
         if decision.refusesMessages != refusesMessages {
             refusesMessages = decision.refusesMessages
@@ -85,26 +90,26 @@ final class Retention {
                 store.log.notice("the disk has room again: messages are taken", ["used": used])
             }
         }
-        try removeSegments(store, decision)
+        rest = configuration.segmentsPerRound
+        try removeSegment(store)
     }
 
-    /// Removes segments that have expired, whatever the hour; as many as one round may.
+    /// Removes segments that have expired, whatever the hour; as many as one round may, in the next calls of ``step(_:)``.
     func removeExpired(_ store: MessageStore) throws(StorageError) {
-        try removeSegments(
-            store, RetentionDecision(removesExpired: true, removesOldest: false, refusesMessages: refusesMessages))
+        decision.removesExpired = true
+        rest = configuration.segmentsPerRound
+        try removeSegment(store)
     }
 
-    private func removeSegments(_ store: MessageStore, _ decision: RetentionDecision) throws(StorageError) {
-        var removed = 0
-        while removed < configuration.segmentsPerRound, let oldest = store.commitLog.segments.first {
-            guard decision.removesOldest || (decision.removesExpired && isExpired(oldest)) else { break }
-            // The log must stay from where a start would replay it.
-            guard oldest.end <= store.durableViewsOffset, try store.commitLog.removeFirstSegment() else { break }
-            removed += 1
-            store.metrics.segmentsRemoved += 1
-            store.log.notice("removed a segment of the log", ["segment": oldest.file.path])
-        }
-        if removed > 0 { try store.removeIndexFiles(below: store.commitLog.start) }
+    private func removeSegment(_ store: MessageStore) throws(StorageError) {
+        guard rest > 0, !store.commitLog.isRemoving, let oldest = store.commitLog.segments.first else { return }
+        guard decision.removesOldest || (decision.removesExpired && isExpired(oldest)),
+            try store.commitLog.removeFirstSegment(before: store.recoverableWithout)
+        else { return rest = 0 }
+        rest -= 1
+        store.metrics.segmentsRemoved += 1
+        store.log.notice("removed a segment of the log", ["segment": oldest.file.path])
+        try store.removeIndexFiles(below: store.commitLog.start)
     }
 
     private func isExpired(_ segment: Segment) -> Bool {

@@ -8,6 +8,9 @@ public protocol StateView: AnyObject {
     /// start for the snapshot's and the later ones.
     /// - Throws: when the bytes are none of the owner's records, with the reason.
     func apply(_ record: RawSpan) throws(StateRecordError)
+    /// The topic that this record of the view removes, or nil. The store calls it when it replays the log: the topic's queues
+    /// go then, as they went when the record was appended.
+    func topicRemoved(by record: RawSpan) -> String?
     /// Calls `emit` with records that together bring an empty view to the present state.
     func snapshot(_ emit: (RawSpan) -> Void)
 }

@@ -1,0 +1,29 @@
+import Foundation
+import Simulation
+import Testing
+
+@Suite("A broker in simulated worlds")
+struct StoreWorkloadTests {
+    /// One seed by APUS_SIM_SEED, or so many from 1 on by APUS_SIM_SEEDS.
+    static let seeds: [UInt64] = {
+        let environment = ProcessInfo.processInfo.environment
+        if let text = environment["APUS_SIM_SEED"], let seed = UInt64(text) { return [seed] }
+        return Array(1...(environment["APUS_SIM_SEEDS"].flatMap(UInt64.init) ?? 40))
+    }()
+
+    @Test("nothing acknowledged is lost, nothing unsent appears, and all views agree with the log")
+    func holds() throws {
+        var total = StoreWorkload.Coverage()
+        for seed in Self.seeds {
+            let workload = StoreWorkload(seed: seed)
+            do {
+                try workload.run(steps: 600)
+            } catch {
+                Issue.record("\(error)\n    repeat it with APUS_SIM_SEED=\(seed)")
+                if Self.seeds.count < 1000 { break }
+            }
+            total.add(workload.coverage)
+        }
+        print("simulation: \(Self.seeds.count) seeds, \(total)")
+    }
+}
