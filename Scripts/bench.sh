@@ -62,10 +62,11 @@ produce | consume | e2e)
     ;;
 --topics)
     one=$(bench produce --create-topic --topic one --warm-up 2s --duration "$length")
-    row "one topic with 4 queues" "$(field sentPerSecond "$one")/s"
+    row "one topic with 4 queues" "$(field sentPerSecond "$one")/s, server CPU $(field serverCPUPerMessage "$one") µs a message"
     many=$(bench produce --create-topic --topic many --topics 10000 --warm-up 2s --duration "$length")
     share=$(calculate "100 * $(field sentPerSecond "$many") / $(field sentPerSecond "$one")" 0)
-    row "10,000 topics with 4 queues, round robin" "$(field sentPerSecond "$many")/s = $share %, at most \
+    row "10,000 topics with 4 queues, round robin" "$(field sentPerSecond "$many")/s = $share %, \
+server CPU $(field serverCPUPerMessage "$many") µs a message, at most \
 $(calculate "$(field serverPeakResidentBytes "$many") / 1048576" 0) MiB"
     ;;
 --idle)

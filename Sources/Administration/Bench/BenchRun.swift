@@ -15,7 +15,8 @@ actor BenchRun {
     private let options: Options
     private let clock = SystemClock()
     private var workers: [LoadWorker] = []
-    private var isInterrupted = false
+    /// The first Ctrl-C ends the measured part, the second one the drain.
+    private var interruptions = 0
     private var endedBecause: String?
     private var line: ProgressLine
 
@@ -69,7 +70,7 @@ actor BenchRun {
     }
 
     private func watchSignals() {
-        for signal in [SIGINT, SIGTERM] { loop.onSignal(signal) { self.isInterrupted = true } }
+        for signal in [SIGINT, SIGTERM] { loop.onSignal(signal) { self.interruptions += 1 } }
     }
 
     // MARK: - Prepare
@@ -215,10 +216,10 @@ actor BenchRun {
         try await wait { _ in self.now >= time }
     }
 
-    /// Looks at the workers again and again until `isDone` says yes, the user interrupts, or the server is gone for good.
-    private func wait(_ isDone: (LoadProgress) -> Bool) async throws {
+    /// Looks at the workers again and again until `isDone` says yes, the user loses patience, or the server is gone for good.
+    private func wait(interruptions limit: Int = 1, _ isDone: (LoadProgress) -> Bool) async throws {
         var lastOpen = now
-        while !isInterrupted, endedBecause == nil {
+        while interruptions < limit, endedBecause == nil {
             let progress = await look()
             if isDone(progress) { return }
             if progress.openConnections > 0 { lastOpen = now }
@@ -250,7 +251,7 @@ actor BenchRun {
         for worker in workers { await worker.stopProducers() }
         if workload.produces {
             let limit = now + (workload.timeoutMilliseconds + 1000) * 1_000_000
-            try? await wait { $0.unanswered == 0 || self.now > limit }
+            try? await wait(interruptions: 2) { $0.unanswered == 0 || self.now > limit }
         }
         if workload.kind == .endToEnd { _ = try? await waitForDeliveries() }
         var outcomes: [LoadWorker.Outcome] = []
@@ -268,7 +269,7 @@ actor BenchRun {
         }
         var distinct = -1
         var changed = now
-        try await wait { progress in
+        try await wait(interruptions: 2) { progress in
             if progress.distinct != distinct {
                 distinct = progress.distinct
                 changed = now
@@ -289,7 +290,7 @@ actor BenchRun {
         result.ownCPUNanoseconds = measured.ownCPUNanoseconds
         result.server = measured.server
         result.brokers = preparation.targets.map { "\($0.host):\($0.port)" }
-        result.isInterrupted = isInterrupted
+        result.isInterrupted = interruptions > 0
         result.endedBecause = endedBecause
         var acknowledged: [ProducerID: SequenceSet] = [:]
         for outcome in outcomes {
@@ -299,10 +300,11 @@ actor BenchRun {
         }
         if workload.consumes, workload.verifies {
             let isComplete = workload.start == .first && workload.end == .caughtUp && !result.isCutShort
+            var expected = workload.kind == .endToEnd ? acknowledged : preparation.ledger?.acknowledged
+            // Who did not wait for the rest cannot call it lost.
+            if interruptions > (workload.kind == .endToEnd ? 1 : 0) { expected = nil }
             result.verdict = DeliveryVerdict(
-                outcomes.compactMap(\.verifier),
-                acknowledged: workload.kind == .endToEnd ? acknowledged : preparation.ledger?.acknowledged,
-                isComplete: isComplete)
+                outcomes.compactMap(\.verifier), acknowledged: expected, isComplete: isComplete)
         }
         if workload.kind != .consume, let path = options.ledgerPath {
             try Ledger(run: preparation.run, acknowledged: acknowledged).write(to: path)
