@@ -173,9 +173,10 @@ struct BenchRunTests {
         faults.stalls = (from: 100, milliseconds: 300)
         let slow = try await slowSends(faults, rate: 1000)
         // 300 ms at 1000/s: about 300 messages were due meanwhile, 200 of which waited for more than 100 ms.
-        #expect(slow > 150 && slow < 300)
+        #expect(slow > 150)
         let slowClosed = try await slowSends(faults, rate: nil)
-        #expect(slowClosed >= 1 && slowClosed <= 16)
+        // 16 if the machine has nothing else to do.
+        #expect(slowClosed >= 1 && slowClosed < slow / 2)
     }
 
     /// Sends of one connection with 16 in flight that took more than 100 ms.
