@@ -88,7 +88,13 @@ let testSuites: [(name: String, imports: [String])] = [
             "RemotingFrontend", "Simulation",
         ]
     ),
-    ("ApusClientTests", ["Base", "Bytes", "Telemetry", "Model", "Runtime", "RemotingProtocol", "ApusClient"]),
+    (
+        "ApusClientTests",
+        [
+            "Base", "Bytes", "Telemetry", "Model", "Runtime", "Compression", "RemotingProtocol", "ApusClient",
+            "Storage", "BrokerCore", "NameService", "RemotingFrontend",
+        ]
+    ),
     ("AdministrationTests", ["Base", "Bytes", "Telemetry", "Model", "Runtime", "RemotingProtocol", "Administration"]),
     ("ServerTests", ["Base", "Telemetry", "Model", "Server", "Administration"]),
     ("SimulationTests", ["Base", "Bytes", "Telemetry", "Model", "Storage", "BrokerCore", "Simulation"]),

@@ -61,6 +61,7 @@ public final class RocketMQClient: Sendable {
     }
 
     /// Makes a client for the time that `body` takes, and shuts it down cleanly.
+    @discardableResult
     public static func with<Result>(
         _ configuration: ClientConfiguration, log: Log = .silent, _ body: (RocketMQClient) async throws -> Result
     ) async throws -> Result {
@@ -92,6 +93,7 @@ public final class RocketMQClient: Sendable {
     }
 
     /// Makes a consumer for the time that `body` takes; then it leaves its group.
+    @discardableResult
     public func withPushConsumer<Result>(
         _ configuration: PushConsumerConfiguration, _ body: (PushConsumer) async throws -> Result
     ) async throws -> Result {

@@ -44,3 +44,10 @@ public struct Message: Equatable, Sendable {
             topic: topic, body: text.utf8, tag: tag, keys: keys, properties: properties, shardingKey: shardingKey)
     }
 }
+
+extension Message: CustomStringConvertible {
+    /// Without the body, which may be large and nobody's business.
+    public var description: String {
+        "message to \(topic), \(body.count) bytes" + (tag.map { ", tag \($0)" } ?? "")
+    }
+}

@@ -137,3 +137,8 @@ extension ReceivedMessage {
         return messages
     }
 }
+
+extension ReceivedMessage: CustomStringConvertible {
+    /// Without the body, which may be large and nobody's business.
+    public var description: String { "message \(queueOffset) of \(queue), \(body.count) bytes" }
+}

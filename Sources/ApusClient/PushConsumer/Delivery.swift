@@ -30,17 +30,17 @@ public final class Delivery: Sendable {
     ///   ``PushConsumerConfiguration/localRetryDelay`` instead.
     public func retry(delayLevel: Int32 = 0) { answer(.retry(delayLevel: delayLevel)) }
 
-    func answer(_ result: ConsumeResult) {
+    private func answer(_ result: ConsumeResult) {
         guard !isAnswered.exchange(true, ordering: .relaxed) else { return }
         consumer.loop.post { [consumer, token] in consumer.assumeIsolated { $0.answered(token, result) } }
     }
 }
 
 /// What became of a message.
-public enum ConsumeResult: Equatable, Sendable {
+enum ConsumeResult: Equatable, Sendable {
     case success
     /// It shall come again: see ``Delivery/retry(delayLevel:)``.
-    case retry(delayLevel: Int32 = 0)
+    case retry(delayLevel: Int32)
 }
 
 /// Which message a delivery stands for.

@@ -72,9 +72,16 @@ public final class PushConsumer: Sendable {
     /// Calls `handler` for each message, for up to `concurrency` messages at once, until the consumer is shut down or the task
     /// is cancelled; then waits for the handlers that are running, and leaves the group.
     ///
-    /// A message is acknowledged when its handler returns ``ConsumeResult/success``, and retried when it throws.
+    /// A message is acknowledged when its handler returns, and retried when it throws.
     public func consume(
-        concurrency: Int = 20, _ handler: @escaping @Sendable (ReceivedMessage) async throws -> ConsumeResult
+        concurrency: Int = 20, _ handler: @escaping @Sendable (ReceivedMessage) async throws -> Void
+    ) async throws(ClientError) {
+        try await consumeDeliveries(concurrency: concurrency) { delivery in try await handler(delivery.message) }
+    }
+
+    /// ``consume(concurrency:_:)`` with a handler that may answer by itself, for instance to choose the delay of a retry.
+    public func consumeDeliveries(
+        concurrency: Int = 20, _ handler: @escaping @Sendable (Delivery) async throws -> Void
     ) async throws(ClientError) {
         precondition(concurrency > 0, "a consumer with no handler at work")
         try await start()
@@ -84,20 +91,12 @@ public final class PushConsumer: Sendable {
         await shutdown()
     }
 
-    /// ``consume(concurrency:_:)-(_,(ReceivedMessage)->ConsumeResult)`` with a handler that succeeds unless it throws.
-    public func consume(
-        concurrency: Int = 20, _ handler: @escaping @Sendable (ReceivedMessage) async throws -> Void
-    ) async throws(ClientError) {
-        try await consume(concurrency: concurrency) { message -> ConsumeResult in
-            try await handler(message)
-            return .success
-        }
-    }
-
-    private func work(_ handler: @Sendable (ReceivedMessage) async throws -> ConsumeResult) async {
+    private func work(_ handler: @Sendable (Delivery) async throws -> Void) async {
         while let delivery = try? await receive() {
             do {
-                delivery.answer(try await handler(delivery.message))
+                try await handler(delivery)
+                // Changes nothing if the handler has answered.
+                delivery.ack()
             } catch {
                 core.log.info("handler failed", ["message": delivery.message.messageID, "reason": "\(error)"])
                 delivery.retry()

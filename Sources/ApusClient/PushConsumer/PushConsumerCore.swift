@@ -75,6 +75,8 @@ actor PushConsumerCore {
     /// Only clustering consumers lock queues: of a broadcast everybody reads everything.
     var needsLocks: Bool { configuration.isOrdered && isClustering }
     var assignedQueues: [MessageQueue] { assignments.keys.sorted() }
+    /// Messages that were pulled and are not acknowledged.
+    var cachedCount: Int { assignments.values.reduce(0) { $0 + $1.process.count } }
     func now() -> MonotonicTime { loop.clock.monotonic }
 
     // MARK: - Start and end
