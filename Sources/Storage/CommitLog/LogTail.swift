@@ -60,7 +60,7 @@ struct LogTail {
         var index = chunks.count - 1
         while index >= 0 {
             let chunk = chunks[index]
-            if offset >= chunk.start { return offset.advanced(by: size) <= chunk.end ? chunk : nil }
+            if offset >= chunk.start { return chunk.end.bytes(since: offset) >= size ? chunk : nil }
             index -= 1
         }
         return nil
