@@ -328,7 +328,7 @@ public final class MessageStore {
     }
 
     private func isOld(_ offset: PhysicalOffset) -> Bool {
-        commitLog.end.bytes(since: offset) > configuration.hotRangeBytes
+        offset < commitLog.end.advanced(by: -configuration.hotRangeBytes)
     }
 
     /// Brings what a fetch found ``FetchStatus/cold`` into the page cache, and calls `completion` in a later turn.

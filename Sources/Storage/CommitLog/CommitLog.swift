@@ -297,9 +297,12 @@ public final class CommitLog {
     private func readFile(
         at offset: PhysicalOffset, size: Int, mayWait: Bool, into buffer: ByteBuffer
     ) throws(StorageError) -> ReadOutcome {
-        guard offset < written, size <= written.bytes(since: offset) else { return .outside }
+        // In this order no offset from outside overflows.
+        guard offset >= start, size >= 0, written.bytes(since: offset) >= size, offset < written else {
+            return .outside
+        }
         let segment = segment(holding: offset)
-        guard size <= segment.end.bytes(since: offset) else { return .outside }
+        guard segment.end.bytes(since: offset) >= size else { return .outside }
         let position = offset.bytes(since: segment.start)
         var outcome = ReadOutcome.done
         var failure: DiskError?
