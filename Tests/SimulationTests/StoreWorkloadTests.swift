@@ -16,6 +16,7 @@ struct StoreWorkloadTests {
         var total = StoreWorkload.Coverage()
         for seed in Self.seeds {
             let workload = StoreWorkload(seed: seed)
+            if Self.seeds.count == 1 { workload.traceLimit = .max }
             do {
                 try workload.run(steps: 600)
             } catch {
