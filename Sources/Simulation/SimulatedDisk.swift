@@ -378,7 +378,9 @@ public final class SimulatedDisk: Disk {
 
     // MARK: - Paths
 
-    private static func parts(_ path: String) -> [String] { path.split(separator: "/").map(String.init) }
+    private static func parts(_ path: String) -> [String] {
+        path.split(separator: "/").map(String.init).filter { $0 != "." }
+    }
 
     private func child(_ name: String, of directory: SimulatedDirectory) -> SimulatedDirectory {
         if case .directory(let child)? = directory.children[name] { return child }

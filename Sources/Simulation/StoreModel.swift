@@ -70,20 +70,19 @@ struct StoreModel {
     static func key(_ topic: String, _ key: String) -> String { topic + "#" + key }
 
     /// A snapshot had brought this offset over the crash.
-    mutating func settle(_ name: OffsetName, _ offset: Int64) {
-        uncertainOffsets[name] = nil
+    mutating func foundUnlogged(_ name: OffsetName) {
         unlogged.insert(name)
-        happened(.offset(topic: name.topic, group: name.group, queue: name.queue, offset), end: 0)
     }
 
     /// The log ends at `end` now.
     mutating func cut(at end: Int64) {
         let kept = events.filter { $0.end <= end }
         let lost = events.filter { $0.end > end }
-        let unlogged = unlogged
+        let (unlogged, uncertain) = (unlogged, uncertainOffsets)
         self = StoreModel()
         self.unlogged = unlogged
         for (end, event) in kept { happened(event, end: end) }
+        uncertainOffsets = uncertain
         for (_, event) in lost {
             if case .offset(let topic, let group, let queue, let offset) = event {
                 uncertainOffsets[OffsetName(topic: topic, group: group, queue: queue), default: []].insert(offset)

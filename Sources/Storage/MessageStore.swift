@@ -406,7 +406,15 @@ public final class MessageStore {
         guard let index else { return [] }
         do {
             // The newest are found first and the oldest answered first, as RocketMQ does.
-            return try index.query(topic: topic, key: key, from: begin, to: end, maximumCount: maximumCount).sorted()
+            var found = try index.query(topic: topic, key: key, from: begin, to: end, maximumCount: maximumCount)
+                .sorted()
+            // A record whose keys were put twice, because the disk was full in between, is found twice.
+            var last: PhysicalOffset?
+            found.removeAll { offset in
+                defer { last = offset }
+                return offset == last
+            }
+            return found
         } catch {
             throw StorageError(error)
         }

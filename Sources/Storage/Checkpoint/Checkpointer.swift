@@ -107,6 +107,8 @@ final class Checkpointer {
         next.storeTimestamp = store.clock.timestamp
         next.isCleanStop = false
         stage = .writingQueues
+        // A round that found the disk full may have left one behind that knows nothing of the newest entries.
+        store.index?.restartWriteBack()
     }
 
     /// - Precondition: everything appended is written, so that the snapshot holds nothing that a crash would take back.

@@ -223,6 +223,11 @@ public final class MessageIndex {
         return PhysicalOffset(file.coveredOffset ?? file.header.beginOffset)
     }
 
+    /// Ends a write-back that was given up halfway, so that the next one covers everything put until now.
+    public func restartWriteBack() {
+        for file in writableFiles { file.sweep = nil }
+    }
+
     private var writableFiles: ArraySlice<IndexFile> { files.suffix(writableCount) }
 
     /// Writes a piece of what is in memory only: all entries, and of the slots about `maximumBytes`. Call it again until it

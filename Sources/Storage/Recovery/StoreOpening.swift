@@ -41,6 +41,9 @@ final class StoreOpening {
     private var topics = ByteKeyTable<StoredTopic>()
     private var checkpoint: Checkpoint?
     private var index: MessageIndex?
+    /// Topics with a queue that lacks entries. A power cut may leave such ones when it undoes a part of a topic's removal;
+    /// the record of the removal is in the log then, behind the gap.
+    private var gaps: [String: StorageError] = [:]
     /// Where the replay into the consume queues and the index begins; nil after a clean stop of our own.
     private var replayStart: PhysicalOffset?
 
@@ -119,11 +122,12 @@ final class StoreOpening {
         try disk.synchronizeDirectory(configuration.root)
         guard checkpoint == nil else { return }
         for folder in [configuration.root, configuration.commitLogPath] {
-            var path = Substring(folder)
-            while let slash = path.lastIndex(of: "/") {
-                path = path[..<slash]
+            var path: Substring? = Substring(folder)
+            while let child = path, child != "/", child != "." {
+                let parent = child.lastIndex(of: "/").map { $0 == child.startIndex ? "/" : child[..<$0] } ?? "."
+                path = parent
                 do {
-                    try disk.synchronizeDirectory(path.isEmpty ? "/" : String(path))
+                    try disk.synchronizeDirectory(String(parent))
                 } catch  where error.kind != .inputOutput {
                     // Folders of somebody else further up, which were there before.
                 }
@@ -250,6 +254,7 @@ final class StoreOpening {
             try fold(scanner.window, range)
             count += 1
         }
+        if let gap = gaps.values.first { throw gap }
         let end = scanner.position
         try finish(at: end, try scanner.findingAtEnd(), &scanner)
         if count > 0 { log.info("replayed the log", ["records": "\(count)", "from": "\(start)", "to": "\(end)"]) }
@@ -278,7 +283,7 @@ final class StoreOpening {
         guard let replayStart, record.physicalOffset >= replayStart else { return }
         let queue = try self.queue(span.extracting(record.topic), record.queueID, replayStart, record.physicalOffset)
         guard queue.consumeQueue.isEmpty || record.queueOffset <= queue.maximumOffset else {
-            throw .corrupt(
+            return gaps[queue.topic.name] = .corrupt(
                 file: queue.consumeQueue.directory, position: 0,
                 reason: "the queue ends at \(queue.maximumOffset), and the log goes on at \(record.queueOffset); "
                     + "without the folder consumequeue all queues are made anew from the log")
@@ -294,6 +299,7 @@ final class StoreOpening {
             throw StorageError(error)
         }
         topics[name] = nil
+        gaps[name] = nil
     }
 
     private func queue(
