@@ -62,7 +62,7 @@ public final class Broker {
 
     public var written: PhysicalOffset { store.written }
     public var flushed: PhysicalOffset { store.flushed }
-    public var now: Timestamp { clock.timestamp }
+    public var timestamp: Timestamp { clock.timestamp }
 
     // MARK: - Turns
 

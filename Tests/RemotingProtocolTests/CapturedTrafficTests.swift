@@ -10,7 +10,7 @@ import Testing
 struct CapturedTrafficTests {
     @Test("all captures are there")
     func present() {
-        #expect(WireFixture.scenarios.count == 55)
+        #expect(WireFixture.scenarios.count == 73)
     }
 
     @Test("every frame is cut and its header read as the capture says", arguments: WireFixture.scenarios)
@@ -176,7 +176,8 @@ struct CapturedTrafficTests {
                     brokerName: send.brokerName.map(decoded.text))
                 writer.end()
             }
-            #expect(try DecodedFrame(again).fields == decoded.fields, "\(captured)")
+            // A signed request has two fields more, which are not the send's own.
+            #expect(try DecodedFrame(again).fields == decoded.fields.filter { $0.key.count == 1 }, "\(captured)")
         }
     }
 
@@ -275,7 +276,7 @@ struct CapturedTrafficTests {
         202: TopicStatsTable.self, 203: ConsumerConnection.self, 204: ProducerConnection.self, 206: TopicList.self,
         208: ConsumeStats.self, 221: GetConsumerStatusBody.self, 222: ResetOffsetBody.self,
         223: GetConsumerStatusBody.self, 224: TopicList.self, 300: GroupList.self, 305: TopicList.self,
-        307: ConsumerRunningInfo.self, 317: ConsumeStatsList.self, 321: QueryConsumeQueueBody.self,
+        307: ConsumerRunningInfo.self, 315: BrokerStatsData.self, 317: ConsumeStatsList.self, 321: QueryConsumeQueueBody.self,
         328: ProducerTableInfo.self,
     ]
 }

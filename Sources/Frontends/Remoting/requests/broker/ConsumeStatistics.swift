@@ -91,7 +91,7 @@ extension BrokerSession {
         if consumed < status.maximumOffset,
             let next = try broker.storeTimestamp(topic, queueID, at: max(consumed, status.minimumOffset))
         {
-            span.delayMilliseconds = broker.now.milliseconds - next.milliseconds
+            span.delayMilliseconds = broker.timestamp.milliseconds - next.milliseconds
         }
         return span
     }

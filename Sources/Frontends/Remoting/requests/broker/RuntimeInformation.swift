@@ -22,7 +22,7 @@ extension BrokerSession {
         table["brokerVersionDesc"] = "V4_9_8"
         table["brokerVersion"] = String(CommandVersion.own)
         table["bootTimestamp"] = String(broker.started.milliseconds)
-        table["runtime"] = Self.words(milliseconds: broker.now.milliseconds - broker.started.milliseconds)
+        table["runtime"] = Self.words(milliseconds: broker.timestamp.milliseconds - broker.started.milliseconds)
         answer(request, body: KVTable(table: table))
     }
 
