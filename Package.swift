@@ -96,7 +96,13 @@ let testSuites: [(name: String, imports: [String])] = [
         ]
     ),
     ("AdministrationTests", ["Base", "Bytes", "Telemetry", "Model", "Runtime", "RemotingProtocol", "Administration"]),
-    ("ServerTests", ["Base", "Telemetry", "Model", "Server", "Administration"]),
+    (
+        "ServerTests",
+        [
+            "Base", "Bytes", "Telemetry", "Model", "Storage", "BrokerCore", "RemotingProtocol", "RemotingFrontend",
+            "Server", "Administration", "Simulation",
+        ]
+    ),
     ("SimulationTests", ["Base", "Bytes", "Telemetry", "Model", "Storage", "BrokerCore", "Simulation"]),
     ("TidyTests", []),
 ]

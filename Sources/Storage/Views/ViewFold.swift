@@ -48,17 +48,16 @@ enum ViewFold {
         let state = record.flags.transactionState
         let text = span.extracting(record.properties)
         let properties = Properties(text)
-        var tagsCode: Int64?
+        var visible: Int64?
         do throws(DiskError) {
             if state != MessageFlags.transactionPrepared, state != MessageFlags.transactionRollback {
-                // Java's hash of the tag, 0 when there is none.
-                let code = properties.tags.map { Int64(javaHash(utf8: text.extracting($0))) } ?? 0
+                let code = tagsCode(record, span, text, properties)
                 let entry = ConsumeQueueEntry(
                     physicalOffset: record.physicalOffset, size: Int32(truncatingIfNeeded: record.size),
                     tagsCode: code)
                 try queue.consumeQueue.append(entry, at: record.queueOffset)
                 if queue.nextOffset < queue.maximumOffset { queue.nextOffset = queue.maximumOffset }
-                tagsCode = code
+                visible = code
             }
             if let index, state != MessageFlags.transactionRollback {
                 try insert(record, topic: span.extracting(record.topic), text, properties, into: index)
@@ -66,7 +65,18 @@ enum ViewFold {
         } catch {
             throw StorageError(error)
         }
-        return tagsCode
+        return visible
+    }
+
+    /// Java's hash of the tag, 0 when there is none; of a delayed message the time when it is due, as in RocketMQ.
+    @inline(__always)
+    private static func tagsCode(
+        _ record: MessageRecord, _ span: RawSpan, _ text: RawSpan, _ properties: Properties
+    ) -> Int64 {
+        if span.extracting(record.topic).equals("SCHEDULE_TOPIC_XXXX") {
+            return DelayLevels.due(queueID: record.queueID, storeTimestamp: record.storeTimestamp).milliseconds
+        }
+        return properties.tags.map { Int64(javaHash(utf8: text.extracting($0))) } ?? 0
     }
 
     /// The unique key, then each of the user's keys, which are joined by spaces.

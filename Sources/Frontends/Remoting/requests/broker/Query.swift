@@ -19,7 +19,8 @@ extension BrokerSession {
             let offsets = try broker.query(
                 topic: topic.span.bytes, key: key.span.bytes, from: fields.beginTimestamp, to: fields.endTimestamp,
                 maximumCount: maximum)
-            for offset in offsets {
+            // The newest are wanted, and sent in the order of the log.
+            for offset in offsets.sorted() {
                 let size = records.count
                 _ = try broker.readRecord(at: offset, into: records)
                 // More than a frame holds would reach nobody.
