@@ -178,6 +178,27 @@ struct MessageStoreTests {
         }
     }
 
+    @Test("a record of which a power cut took any sector is not whole, wherever the sector's border lies")
+    func lostSector() throws {
+        let buffer = ByteBuffer()
+        let (topic, body) = (Array("T".utf8), [UInt8](repeating: 7, count: 30))
+        let properties = Array("a\u{1}b\u{2}c\u{1}dddd".utf8)
+        let draft = MessageDraft(topic: topic.span.bytes, body: body.span.bytes, properties: properties.span.bytes)
+        RecordWriter.append(
+            draft, size: RecordWriter.size(of: draft), queueOffset: .zero, physicalOffset: .zero,
+            storeTimestamp: Timestamp(milliseconds: 0), to: buffer)
+        let whole = buffer.bytes.withUnsafeBytes { Array($0) }
+        for border in 1..<whole.count {
+            for lost in [0..<border, border..<whole.count] {
+                var bytes = whole
+                for position in lost { bytes[position] = 0 }
+                guard let record = try? MessageRecord(bytes.span.bytes) else { continue }
+                let isIntact = RecordCheck.isIntact(record, in: bytes.span.bytes)
+                #expect(!isIntact, "\(lost)")
+            }
+        }
+    }
+
     @Test(
         "properties of the largest size stay readable for clients that read a signed length", arguments: 32_700...32_767
     )

@@ -117,6 +117,8 @@ public final class CommitLog {
             segments.append(next)
         } else if segments.isEmpty {
             segments.append(try makeSegment(start: end))
+            // Once in the life of a store: if a power cut took the first segment and left the second, nobody would miss it.
+            do { try disk.synchronizeDirectory(directory) } catch { throw fail(error) }
         }
         try reserve(end.bytes(since: segments[segments.count - 1].start) + size + Self.blankSize)
         return try tailChunk(for: size)
@@ -209,9 +211,10 @@ public final class CommitLog {
         guard segment.isNameDurable else { return flushNames(until: target) }
         segment.file.synchronizeInBackground { error in
             if let error { return self.flushFailed(error) }
+            guard self.failure == nil else { return self.isFlushing = false }
             self.flushed = max(self.flushed, min(target, segment.end))
             // Segments may have been removed meanwhile, so the next one is found by its offset.
-            if segment.end < target, self.failure == nil {
+            if segment.end < target {
                 self.flush(self.index(holding: segment.end), until: target)
             } else {
                 self.isFlushing = false
@@ -224,6 +227,7 @@ public final class CommitLog {
         let named = segments
         disk.synchronizeDirectoryInBackground(directory) { error in
             if let error { return self.flushFailed(error) }
+            guard self.failure == nil else { return self.isFlushing = false }
             for segment in named { segment.isNameDurable = true }
             self.flush(self.index(holding: self.flushed), until: target)
         }
@@ -379,8 +383,8 @@ public final class CommitLog {
             return false
         }
         do {
-            first.file.close()
             try disk.remove(first.file.path)
+            first.file.close()
         } catch {
             throw StorageError(error)
         }

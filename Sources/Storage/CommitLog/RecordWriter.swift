@@ -127,21 +127,26 @@ enum RecordCheck {
     /// Checks the whole-record checksum where the record has one, else the body's CRC.
     static func isIntact(_ record: MessageRecord, in span: RawSpan) -> Bool {
         let end = record.properties.upperBound
-        if record.properties.count >= RecordWriter.checksumSize,
-            span.extracting(end - RecordWriter.checksumSize..<end - 11).equals("__CRC32#\u{1}")
-        {
-            var expected: UInt64 = 0
-            for position in stride(from: end - 2, through: end - 11, by: -1) {
-                let digit = span.byte(at: position) &- UInt8(ascii: "0")
-                guard digit < 10 else { return false }
-                expected = expected * 10 + UInt64(digit)
-            }
-            return expected == UInt64(crc32(span.extracting(0..<end - RecordWriter.checksumSize)) & 0x7FFF_FFFF)
+        guard record.properties.count >= RecordWriter.checksumSize else { return record.bodyMatchesCRC(in: span) }
+        let start = end - RecordWriter.checksumSize
+        let frame: StaticString = "__CRC32#\u{1}"
+        var matching = span.byte(at: end - 1) == PropertyName.propertySeparator ? 1 : 0
+        var zeros = 0
+        for index in 0..<RecordWriter.checksumSize {
+            let byte = span.byte(at: start + index)
+            if index < frame.utf8CodeUnitCount, byte == frame.utf8Start[index] { matching += 1 }
+            if byte == 0 { zeros += 1 }
         }
-        // A record of RocketMQ 4, or one of ours whose checksum a power cut took: zeros stand in its place then, or in a part
-        // of it, for that is what a segment holds behind its end.
-        for position in max(record.properties.lowerBound, end - RecordWriter.checksumSize)..<end
-        where span.byte(at: position) == 0 { return false }
-        return record.bodyMatchesCRC(in: span)
+        // A checksum that is itself damaged still looks like one, unless a power cut took it: zeros stand there then, for
+        // that is what a segment holds behind its end.
+        if matching < 5, zeros == 0 { return record.bodyMatchesCRC(in: span) }
+        guard matching == frame.utf8CodeUnitCount + 1 else { return false }
+        var expected: UInt64 = 0
+        for position in stride(from: end - 2, through: end - 11, by: -1) {
+            let digit = span.byte(at: position) &- UInt8(ascii: "0")
+            guard digit < 10 else { return false }
+            expected = expected * 10 + UInt64(digit)
+        }
+        return expected == UInt64(crc32(span.extracting(0..<start)) & 0x7FFF_FFFF)
     }
 }

@@ -346,16 +346,18 @@ final class StoreOpening {
 
     /// Makes everything behind `end` read as nothing: later segments go, and the rest of this one becomes zeros.
     private func cut(at end: PhysicalOffset) throws {
+        let count = segments.count
         while let last = segments.last, last.start >= end, segments.count > 1 || last.start > end {
-            last.file.close()
             try disk.remove(last.file.path)
+            last.file.close()
             segments.removeLast()
         }
+        // Or a power cut brings the old file back when a new one has its name, with records that fit its place.
+        if segments.count < count { try disk.synchronizeDirectory(configuration.commitLogPath) }
         guard let last = segments.last, last.end > end else { return }
         try last.file.truncate(to: end.bytes(since: last.start))
         try last.file.truncate(to: last.size)
         try last.file.synchronize()
-        try disk.synchronizeDirectory(configuration.commitLogPath)
     }
 
     private func corrupt(at offset: PhysicalOffset, _ reason: String) -> StorageError {
