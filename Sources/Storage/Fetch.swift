@@ -74,7 +74,8 @@ public struct FetchLimits: Sendable {
     /// Consume queue entries of 20 bytes that one filtered fetch looks at: 16,000 bytes' worth, or more when more messages
     /// are asked (`maxFilterMessageSize`).
     static let scanMinimum = 16_000 / 20
-    static let scanMaximum = max(scanMinimum, Limits.pullMessagesMaximum)
+    /// Entries that are looked at in one go.
+    static let scanPiece = 64
     /// Bytes that one cold fetch brings into the page cache.
     static let prefetchSize = 256 * 1024
 

@@ -9,7 +9,7 @@ extension MessageStore {
         of queue: StoredQueue, from offset: QueueOffset, maximumCount: Int
     ) throws(StorageError) -> [ConsumeQueueEntry] {
         _ = try minimumOffset(of: queue)
-        let count = max(0, min(maximumCount, FetchLimits.scanMaximum))
+        let count = max(0, min(maximumCount, Limits.pullMessagesMaximum))
         let buffer = UnsafeMutableBufferPointer<ConsumeQueueEntry>.allocate(capacity: count)
         defer { buffer.deallocate() }
         buffer.initialize(repeating: .blank)

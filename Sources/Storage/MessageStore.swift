@@ -23,6 +23,8 @@ public final class MessageStore {
     @exclusivity(unchecked) private var topics = ByteKeyTable<StoredTopic>()
     /// Queues with entries that are in no file yet.
     @exclusivity(unchecked) private var dirtyQueues: [StoredQueue] = []
+    /// Those of them that the checkpoint under way has still to write.
+    private var queuesToWrite: [StoredQueue] = []
     /// Why the views do not have everything that is written, or nil: tried again at the end of each turn.
     private var viewsFailure: StorageError?
     /// Consume queue entries of records from here on are not trusted when a queue is loaded: they were written before a
@@ -62,7 +64,7 @@ public final class MessageStore {
         lastFlush = clock.monotonic
         checkpointer = Checkpointer(recovered: recovered)
         retention = Retention(configuration: recovered.configuration.retention, clock: clock)
-        entryBuffer = .allocate(capacity: FetchLimits.scanMaximum)
+        entryBuffer = .allocate(capacity: FetchLimits.scanPiece)
         entryBuffer.initialize(
             repeating: ConsumeQueueEntry(physicalOffset: .zero, size: 0, tagsCode: 0))
         commitLog.drainTail = { [unowned self] () throws(StorageError) in try self.endTurn() }
@@ -119,6 +121,7 @@ public final class MessageStore {
                 try queue.consumeQueue.destroy()
                 queue.isListedAsDirty = false
                 dirtyQueues.removeAll { $0 === queue }
+                queuesToWrite.removeAll { $0 === queue }
             }
             // Queues that were never touched since the start have files too.
             try TopicFolder.remove(root: configuration.root, topic: name, disk: disk)
@@ -264,67 +267,123 @@ public final class MessageStore {
             result.nextOffset = status.nextOffset(after: offset, minimum: minimum, maximum: maximum)
             return result
         }
-        let scanCount = min(FetchLimits.scanCount(maximumCount: maximumCount), entryBuffer.count)
-        let entries = UnsafeMutableBufferPointer(rebasing: entryBuffer[..<scanCount])
-        let count = try withDisk { () throws(DiskError) in
-            try queue.consumeQueue.read(from: offset, maximumCount: scanCount, into: entries).count
-        }
         result.status = .noMatchedMessage
         var scanned = 0
-        while scanned < count {
-            let entry = entries[scanned]
-            let size = Int(entry.size)
-            let isOld = isOld(entry.physicalOffset)
-            if FetchLimits.isFull(
-                result, adding: size, maximumCount: maximumCount, isOld: isOld, limits: configuration.fetchLimits)
-            {
-                break
+        let scanMaximum = FetchLimits.scanCount(maximumCount: maximumCount)
+        while scanned < scanMaximum {
+            let entries = try entries(of: queue, from: offset.advanced(by: scanned), atMost: scanMaximum - scanned)
+            guard !entries.isEmpty else { break }
+            var index = 0
+            while index < entries.count {
+                let entry = entries[index]
+                if isFull(result, adding: Int(entry.size), entry, maximumCount: maximumCount) {
+                    result.nextOffset = offset.advanced(by: scanned + index)
+                    return result
+                }
+                guard matches(entry.tagsCode) else {
+                    index += 1
+                    continue
+                }
+                let run = run(of: entries, from: index, result, maximumCount: maximumCount, matches: matches)
+                switch try commitLog.read(
+                    at: entry.physicalOffset, size: run.size, mayWait: mayWait, into: buffer)
+                {
+                case .done:
+                    try checkServed(entries, index..<index + run.count, size: run.size, in: buffer)
+                    result.messageCount += run.count
+                    result.byteCount += run.size
+                    result.status = .found
+                case .cold:
+                    // What is there goes out now; the next pull finds the cold record first.
+                    result.nextOffset = offset.advanced(by: scanned + index)
+                    if result.messageCount == 0 {
+                        result.status = .cold
+                        result.coldOffset = entry.physicalOffset
+                    }
+                    return result
+                case .outside:
+                    // The segment went while the entry was still there.
+                    if result.messageCount == 0 { result.status = .messageWasRemoving }
+                }
+                index += run.count
             }
-            guard matches(entry.tagsCode) else {
-                scanned += 1
-                continue
-            }
-            switch try commitLog.read(at: entry.physicalOffset, size: size, mayWait: mayWait, into: buffer) {
-            case .done:
-                try checkServed(entry, in: buffer, queue)
-                result.messageCount += 1
-                result.byteCount += size
-                result.status = .found
-                scanned += 1
-            case .cold where result.messageCount > 0:
-                // What is there goes out now; the next pull finds the cold record first.
-                result.nextOffset = offset.advanced(by: scanned)
-                return result
-            case .cold:
-                result.status = .cold
-                result.coldOffset = entry.physicalOffset
-                return result
-            case .outside:
-                // The segment went while the entry was still there.
-                if result.messageCount == 0 { result.status = .messageWasRemoving }
-                scanned += 1
-            }
+            scanned += entries.count
         }
         result.nextOffset = offset.advanced(by: scanned)
         return result
     }
 
+    /// The next entries of the queue, at most ``FetchLimits/scanPiece`` at once. Overwritten by the next call.
+    private func entries(
+        of queue: StoredQueue, from offset: QueueOffset, atMost count: Int
+    ) throws(StorageError) -> UnsafeMutableBufferPointer<ConsumeQueueEntry> {
+        let wanted = min(count, entryBuffer.count)
+        let found = try withDisk { () throws(DiskError) in
+            try queue.consumeQueue.read(from: offset, maximumCount: wanted, into: entryBuffer).count
+        }
+        return UnsafeMutableBufferPointer(rebasing: entryBuffer[..<found])
+    }
+
+    @inline(__always)
+    private func isFull(
+        _ result: FetchResult, adding size: Int, _ entry: ConsumeQueueEntry, maximumCount: Int
+    ) -> Bool {
+        FetchLimits.isFull(
+            result, adding: size, maximumCount: maximumCount, isOld: isOld(entry.physicalOffset),
+            limits: configuration.fetchLimits)
+    }
+
+    /// How many wanted records from an entry on lie one behind the other and fit the answer: they are read in one piece. One
+    /// when the record is in memory, where pieces are as cheap as a whole.
+    private func run(
+        of entries: UnsafeMutableBufferPointer<ConsumeQueueEntry>, from index: Int, _ result: FetchResult,
+        maximumCount: Int, matches: (Int64) -> Bool
+    ) -> (count: Int, size: Int) {
+        let first = entries[index]
+        var size = Int(first.size)
+        guard !commitLog.isInMemory(first.physicalOffset, size: size) else { return (1, size) }
+        var ahead = result
+        var next = index + 1
+        while next < entries.count {
+            ahead.messageCount += 1
+            ahead.byteCount = result.byteCount + size
+            let entry = entries[next]
+            guard entry.size > 0, entry.physicalOffset == first.physicalOffset.advanced(by: size),
+                matches(entry.tagsCode), !isFull(ahead, adding: Int(entry.size), entry, maximumCount: maximumCount),
+                !commitLog.isInMemory(entry.physicalOffset, size: Int(entry.size))
+            else { break }
+            size += Int(entry.size)
+            next += 1
+        }
+        return (next - index, size)
+    }
+
     /// Records that come from a file are checked before they leave: damaged bytes are never served. In memory only a damaged
     /// consume queue can lead to something else than the record.
-    private func checkServed(_ entry: ConsumeQueueEntry, in buffer: ByteBuffer, _ queue: StoredQueue)
-        throws(StorageError)
-    {
-        let size = Int(entry.size)
-        let span = buffer.bytes.extracting(buffer.count - size..<buffer.count)
-        if size >= MessageRecord.sizeMinimum, span.bigEndian(at: 0, as: Int32.self) == entry.size,
-            span.bigEndian(at: MessageRecord.physicalOffsetPosition, as: Int64.self) == entry.physicalOffset.rawValue
-        {
-            if commitLog.isInMemory(entry.physicalOffset, size: size) { return }
-            if let record = try? MessageRecord(span), RecordCheck.isIntact(record, in: span) { return }
+    /// - Parameter size: the size of all records of `range`, which are the last bytes of `buffer`.
+    private func checkServed(
+        _ entries: UnsafeMutableBufferPointer<ConsumeQueueEntry>, _ range: Range<Int>, size: Int, in buffer: ByteBuffer
+    ) throws(StorageError) {
+        var position = buffer.count - size
+        for entry in entries[range] {
+            let end = position + Int(entry.size)
+            guard isServable(entry, buffer.bytes.extracting(position..<end)) else {
+                buffer.truncate(to: buffer.count - size)
+                metrics.damagedRecords += 1
+                throw commitLog.corruption(
+                    at: entry.physicalOffset, reason: "the record does not match its checksum")
+            }
+            position = end
         }
-        buffer.truncate(to: buffer.count - size)
-        metrics.damagedRecords += 1
-        throw commitLog.corruption(at: entry.physicalOffset, reason: "the record does not match its checksum")
+    }
+
+    private func isServable(_ entry: ConsumeQueueEntry, _ span: RawSpan) -> Bool {
+        guard span.byteCount >= MessageRecord.sizeMinimum, span.bigEndian(at: 0, as: Int32.self) == entry.size,
+            span.bigEndian(at: MessageRecord.physicalOffsetPosition, as: Int64.self) == entry.physicalOffset.rawValue
+        else { return false }
+        if commitLog.isInMemory(entry.physicalOffset, size: span.byteCount) { return true }
+        guard let record = try? MessageRecord(span) else { return false }
+        return RecordCheck.isIntact(record, in: span)
     }
 
     private func isOld(_ offset: PhysicalOffset) -> Bool {
@@ -452,16 +511,23 @@ public final class MessageStore {
     /// Log bytes before this offset are needed for no recovery.
     var recoverableWithout: PhysicalOffset { checkpointer.recoverableWithout }
 
-    /// Writes the tails of up to `count` queues; false when none is left.
+    /// Notes which queues have entries that are in no file: those that ``writeQueueTails(atMost:)`` writes. Entries that come
+    /// later list their queue anew, so that a round ends however many come.
+    func beginWritingQueueTails() {
+        for queue in dirtyQueues { queue.isListedAsDirty = false }
+        queuesToWrite += dirtyQueues
+        dirtyQueues.removeAll(keepingCapacity: true)
+    }
+
+    /// Writes the tails of up to `count` of the queues noted; false when none is left.
     func writeQueueTails(atMost count: Int) throws(StorageError) -> Bool {
-        for _ in 0..<min(count, dirtyQueues.count) {
-            guard let queue = dirtyQueues.last else { break }
+        for _ in 0..<min(count, queuesToWrite.count) {
+            guard let queue = queuesToWrite.last else { break }
             // Taken off the list only when it is written: a checkpoint must not count it in otherwise.
             try withDisk { () throws(DiskError) in try queue.consumeQueue.writeTail() }
-            dirtyQueues.removeLast()
-            queue.isListedAsDirty = false
+            queuesToWrite.removeLast()
         }
-        return !dirtyQueues.isEmpty
+        return !queuesToWrite.isEmpty
     }
 
     /// Writes a piece of the message index; false when nothing is left.
@@ -488,6 +554,7 @@ public final class MessageStore {
         try endTurn()
         if let viewsFailure { throw viewsFailure }
         try commitLog.flushNow()
+        beginWritingQueueTails()
         while try writeQueueTails(atMost: 1024) {}
         try checkpointer.finish(self)
         lockFile.close()
