@@ -1,5 +1,4 @@
 // swift-tools-version: 6.2
-import Foundation
 import PackageDescription
 
 // The rooms of Apus, lowest layer first. A room may import only the rooms that its row names;
@@ -95,7 +94,10 @@ let testSuites: [(name: String, imports: [String])] = [
             "Storage", "BrokerCore", "NameService", "RemotingFrontend",
         ]
     ),
-    ("AdministrationTests", ["Base", "Bytes", "Telemetry", "Model", "Runtime", "RemotingProtocol", "Administration"]),
+    (
+        "AdministrationTests",
+        ["Base", "Bytes", "Telemetry", "Model", "Runtime", "RemotingProtocol", "ApusClient", "Administration"]
+    ),
     (
         "ServerTests",
         [
@@ -107,35 +109,27 @@ let testSuites: [(name: String, imports: [String])] = [
     ("TidyTests", []),
 ]
 
-func exists(_ path: String) -> Bool {
-    FileManager.default.fileExists(atPath: Context.packageDirectory + "/" + path)
-}
-
-/// Names whose folder is there: a room may be declared before it has a tenant.
-let standing = Set(rooms.filter { exists($0.path) }.map(\.name) + systemLibraries.map(\.name))
-
-func dependencies(_ names: [String]) -> [Target.Dependency] {
-    names.filter(standing.contains).map { .byName(name: $0) }
-}
+func dependencies(_ names: [String]) -> [Target.Dependency] { names.map { .byName(name: $0) } }
 
 let package = Package(
     name: "apus",
-    products: standing.contains("ApusClient") ? [.library(name: "ApusClient", targets: ["ApusClient"])] : [],
+    products: [
+        .library(name: "ApusClient", targets: ["ApusClient"]),
+        .executable(name: "apus", targets: ["apus"]),
+    ],
     targets: systemLibraries
-        + rooms.filter { exists($0.path) }.map { room in
+        + rooms.map { room in
             .target(
                 name: room.name, dependencies: dependencies(room.imports), path: room.path, swiftSettings: settings)
         }
-        + testSuites.filter { exists("Tests/" + $0.name) }.map { suite in
+        + testSuites.map { suite in
             .testTarget(
                 name: suite.name, dependencies: dependencies(suite.imports), path: "Tests/" + suite.name,
                 swiftSettings: settings)
         }
-        + (exists("Sources/apus")
-            ? [
-                .executableTarget(
-                    name: "apus", dependencies: dependencies(["Base", "Telemetry", "Server", "Administration"]),
-                    path: "Sources/apus", swiftSettings: settings)
-            ] : [])
+        + [
+            .executableTarget(
+                name: "apus", dependencies: dependencies(["Base", "Telemetry", "Server", "Administration"]),
+                path: "Sources/apus", swiftSettings: settings)
+        ]
 )
-// revision 6
