@@ -5,10 +5,11 @@ import Glibc
 @main
 struct Apus {
     static let table = CommandTable(
-        ServerCommands.all + BenchCommands.all + ConfigurationCommands.all + StandardCommands.all,
+        ServerCommands.all + SendCommand.all + ConsumeCommand.all + TopicCommands.all + GroupCommands.all
+            + BenchCommands.all + ConfigurationCommands.all + StandardCommands.all,
         groups: [
-            CommandGroup("topic", "Look at and change topics"),
-            CommandGroup("group", "Look at and change consumer groups"),
+            TopicCommands.group,
+            GroupCommands.group,
             BenchCommands.group,
             CommandGroup("config", "Look at the configuration"),
         ])

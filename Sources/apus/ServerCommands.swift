@@ -61,14 +61,22 @@ enum Banner {
         }
         if let path = started.storePath { lines.append("  store         \(path)") }
         if let port = started.nameServerPort, started.brokerPort != nil {
+            let nameServer = "\(reachable(started.bindAddress)):\(port)"
             lines += [
                 "", "Try it from another terminal:",
-                "  apus send --namesrv 127.0.0.1:\(port) TopicTest 'hello'",
-                "  apus consume --namesrv 127.0.0.1:\(port) --group demo TopicTest",
+                "  apus send TopicTest 'hello' --namesrv \(nameServer)",
+                "  apus consume TopicTest --group demo --namesrv \(nameServer)",
                 "Ctrl-C stops it.",
             ]
         }
         return lines.joined(separator: "\n")
+    }
+
+    /// An address of this machine that reaches a server bound to `address`.
+    private static func reachable(_ address: String) -> String {
+        if address.isEmpty || address == "0.0.0.0" { return "127.0.0.1" }
+        if address == "::" { return "[::1]" }
+        return address.contains(":") && !address.hasPrefix("[") ? "[\(address)]" : address
     }
 
     static func warning(_ text: String) -> String {

@@ -10,16 +10,29 @@ public enum Console {
     /// True when a person looks at standard output.
     public static var isTerminal: Bool { isatty(STDOUT_FILENO) == 1 }
 
+    /// True when a person types what comes from standard input.
+    public static var isInputTerminal: Bool { isatty(STDIN_FILENO) == 1 }
+
+    /// Writes bytes to standard output as they are.
+    /// - Returns: false when nobody reads them any more.
+    @discardableResult
+    public static func write(_ bytes: [UInt8]) -> Bool { write(bytes, to: STDOUT_FILENO) }
+
     private static func write(_ text: String, to descriptor: Int32) {
-        let line = text.hasSuffix("\n") ? text : text + "\n"
-        var rest = Array(line.utf8)[...]
+        write(Array((text.hasSuffix("\n") ? text : text + "\n").utf8), to: descriptor)
+    }
+
+    @discardableResult
+    private static func write(_ bytes: [UInt8], to descriptor: Int32) -> Bool {
+        var rest = bytes[...]
         while !rest.isEmpty {
             let written = rest.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
             if written < 0, errno == EINTR || errno == EAGAIN { continue }
             // A closed pipe (`apus … | head`) is no reason to complain.
-            if written <= 0 { return }
+            if written <= 0 { return false }
             rest = rest.dropFirst(written)
         }
+        return true
     }
 }
 

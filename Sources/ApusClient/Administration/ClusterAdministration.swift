@@ -47,6 +47,14 @@ public struct ClusterAdministration: Sendable {
         return masters
     }
 
+    /// Addresses of the brokers that a change goes to.
+    private func targets(
+        _ cluster: String?, _ broker: String?, _ timeout: Duration?
+    ) async throws(ClientError) -> [String] {
+        if let broker { return [broker] }
+        return try await masters(ofCluster: cluster, timeout: timeout).map(\.address)
+    }
+
     /// What a broker says of itself: names and values (28).
     public func brokerRuntimeInfo(
         _ address: String, timeout: Duration? = nil
@@ -73,17 +81,20 @@ public struct ClusterAdministration: Sendable {
     }
 
     /// Creates a topic, or changes its settings, on every master.
-    /// - Parameter cluster: nil means all clusters.
+    /// - Parameters:
+    ///   - cluster: nil means all clusters.
+    ///   - broker: the only broker to change, as `host:port`; nil means every master of the cluster.
     public func createTopic(
-        _ topic: TopicConfiguration, inCluster cluster: String? = nil, timeout: Duration? = nil
+        _ topic: TopicConfiguration, inCluster cluster: String? = nil, onBroker broker: String? = nil,
+        timeout: Duration? = nil
     ) async throws(ClientError) {
         try PreparedMessage.checkTopic(topic.name)
         let header = CreateTopicHeader(
             topic: topic.name, defaultTopic: SystemTopics.autoCreate, readQueueCount: topic.readQueueCount,
             writeQueueCount: topic.writeQueueCount, permission: topic.permission,
             topicFilterType: topic.filterType.rawValue, systemFlag: topic.systemFlag, isOrdered: topic.isOrdered)
-        for master in try await masters(ofCluster: cluster, timeout: timeout) {
-            try await core.call(Request(.updateAndCreateTopic, header), to: master.address, timeout: timeout)
+        for address in try await targets(cluster, broker, timeout) {
+            try await core.call(Request(.updateAndCreateTopic, header), to: address, timeout: timeout)
         }
         await core.forgetRoute(topic.name)
     }
@@ -147,14 +158,15 @@ public struct ClusterAdministration: Sendable {
     }
 
     /// Creates a group, or changes its settings, on every master.
+    /// - Parameter broker: the only broker to change, as `host:port`; nil means every master of the cluster.
     public func createGroup(
-        _ group: GroupConfiguration, inCluster cluster: String? = nil, timeout: Duration? = nil
+        _ group: GroupConfiguration, inCluster cluster: String? = nil, onBroker broker: String? = nil,
+        timeout: Duration? = nil
     ) async throws(ClientError) {
         try PreparedMessage.checkName(group.name, "consumer group", lengthMaximum: Limits.groupLengthMaximum)
         let body = group.encoded()
-        for master in try await masters(ofCluster: cluster, timeout: timeout) {
-            try await core.call(
-                Request(.updateAndCreateSubscriptionGroup, body: body), to: master.address, timeout: timeout)
+        for address in try await targets(cluster, broker, timeout) {
+            try await core.call(Request(.updateAndCreateSubscriptionGroup, body: body), to: address, timeout: timeout)
         }
     }
 

@@ -87,6 +87,13 @@ public final class Producer: Sendable {
         try await core.sendOneWay(prepare(message), Self.choice(message), timeout: timeout)
     }
 
+    /// ``sendOneWay(_:timeout:)`` to one queue.
+    public func sendOneWay(
+        _ message: Message, to queue: MessageQueue, timeout: Duration? = nil
+    ) async throws(ClientError) {
+        try await core.sendOneWay(prepare(message), .queue(queue), timeout: timeout)
+    }
+
     // MARK: - Queues
 
     /// The queues of a topic that may be written, in the order that ``send(_:timeout:select:)`` shows them.
