@@ -95,7 +95,10 @@ let testSuites: [(name: String, imports: [String])] = [
             "Storage", "BrokerCore", "NameService", "RemotingFrontend",
         ]
     ),
-    ("AdministrationTests", ["Base", "Bytes", "Telemetry", "Model", "Runtime", "RemotingProtocol", "Administration"]),
+    (
+        "AdministrationTests",
+        ["Base", "Bytes", "Telemetry", "Model", "Runtime", "RemotingProtocol", "ApusClient", "Administration"]
+    ),
     (
         "ServerTests",
         [
