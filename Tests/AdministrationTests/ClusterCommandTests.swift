@@ -134,7 +134,7 @@ struct ClusterCommandTests {
     @Test(
         "what is no time is none",
         arguments: [
-            "", "Z", "T", "-5", "2026", "2026-13-01", "2026-02-30", "2026-01-01T25:00:00", "2026-01-01T1:2", "now",
+            "", "Z", "T", "-5", "2026-", "2026-13-01", "2026-02-30", "2026-01-01T25:00:00", "2026-01-01T1:2", "now",
         ])
     func noTimes(_ text: String) {
         #expect(TimeText.timestamp(text, now: Timestamp(milliseconds: 0)) == nil)

@@ -23,7 +23,8 @@ struct RowStream {
         case .table, .csv: return isStarted ? Self.withoutFirstLine(whole) : whole
         case .json:
             let objects = whole.dropFirst("[\n".count).dropLast("\n]\n".count)
-            if isEndless { return objects.split(separator: "\n").map { $0.dropFirst(2) + "\n" }.joined() }
+            // Line breaks in texts are escaped, so that each line is an object, with a comma behind all but the last.
+            if isEndless { return objects.dropFirst(2).replacing(",\n  ", with: "\n") + "\n" }
             return (isStarted ? ",\n" : "[\n") + objects
         }
     }

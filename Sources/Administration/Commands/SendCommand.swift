@@ -169,13 +169,13 @@ public enum SendCommand {
                 } else {
                     try await producer.sendOneWay(message)
                 }
-                print([.absent, .absent, .absent, .absent, .text("ONE_WAY")])
+                show([.absent, .absent, .absent, .absent, .text("ONE_WAY")])
             } else {
                 let receipt =
                     if let queue { try await producer.send(message, to: queue) } else {
                         try await producer.send(message)
                     }
-                print(SendCommand.row(receipt))
+                show(SendCommand.row(receipt))
             }
             count += 1
         }
@@ -187,7 +187,7 @@ public enum SendCommand {
             }
         }
 
-        private mutating func print(_ row: [OutputTable.Cell]) {
+        private mutating func show(_ row: [OutputTable.Cell]) {
             if !isQuiet { Console.write(Array(rows.text([row]).utf8)) }
         }
 
