@@ -58,7 +58,6 @@ struct StoreModel {
             topics[name] = nil
             queues = queues.filter { $0.key.topic != name }
             offsets = offsets.filter { $0.key.topic != name }
-            uncertainOffsets = uncertainOffsets.filter { $0.key.topic != name }
         case .message(let message):
             queues[QueueName(topic: message.topic, queue: message.queue), default: []].append(message)
             keys[Self.key(message.topic, message.key), default: []].append(message)
