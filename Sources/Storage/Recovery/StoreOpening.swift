@@ -306,6 +306,8 @@ final class StoreOpening {
                     + "without the folder consumequeue all queues are made anew from the log")
         }
         if try ViewFold.fold(record, span, into: queue, index: index) != nil { queue.isListedAsDirty = true }
+        // What its files said before the replay may have been more.
+        queue.nextOffset = queue.maximumOffset
     }
 
     private func removeQueues(ofTopic name: String) throws(StorageError) {
