@@ -58,7 +58,6 @@ struct StoreModel {
             topics[name] = nil
             queues = queues.filter { $0.key.topic != name }
             offsets = offsets.filter { $0.key.topic != name }
-            uncertainOffsets = uncertainOffsets.filter { $0.key.topic != name }
         case .message(let message):
             queues[QueueName(topic: message.topic, queue: message.queue), default: []].append(message)
             keys[Self.key(message.topic, message.key), default: []].append(message)
@@ -68,6 +67,12 @@ struct StoreModel {
     }
 
     static func key(_ topic: String, _ key: String) -> String { topic + "#" + key }
+
+    /// The event may be in the log, or not.
+    mutating func mayHaveHappened(_ event: Event) {
+        guard case .offset(let topic, let group, let queue, let offset) = event else { return }
+        uncertainOffsets[OffsetName(topic: topic, group: group, queue: queue), default: []].insert(offset)
+    }
 
     /// A snapshot had brought this offset over the crash.
     mutating func foundUnlogged(_ name: OffsetName) {
@@ -83,10 +88,6 @@ struct StoreModel {
         self.unlogged = unlogged
         for (end, event) in kept { happened(event, end: end) }
         uncertainOffsets = uncertain
-        for (_, event) in lost {
-            if case .offset(let topic, let group, let queue, let offset) = event {
-                uncertainOffsets[OffsetName(topic: topic, group: group, queue: queue), default: []].insert(offset)
-            }
-        }
+        for (_, event) in lost { mayHaveHappened(event) }
     }
 }

@@ -276,7 +276,8 @@ struct CapturedTrafficTests {
         202: TopicStatsTable.self, 203: ConsumerConnection.self, 204: ProducerConnection.self, 206: TopicList.self,
         208: ConsumeStats.self, 221: GetConsumerStatusBody.self, 222: ResetOffsetBody.self,
         223: GetConsumerStatusBody.self, 224: TopicList.self, 300: GroupList.self, 305: TopicList.self,
-        307: ConsumerRunningInfo.self, 315: BrokerStatsData.self, 317: ConsumeStatsList.self, 321: QueryConsumeQueueBody.self,
+        307: ConsumerRunningInfo.self, 315: BrokerStatsData.self, 317: ConsumeStatsList.self,
+        321: QueryConsumeQueueBody.self,
         328: ProducerTableInfo.self,
     ]
 }

@@ -78,7 +78,8 @@ enum SourceRules {
         BannedWord(word: "usleep", instead: "a timer of the loop", layers: 1...10),
         BannedWord(word: "DispatchQueue", instead: "the loop or its worker pool", layers: 1...10),
         BannedWord(
-            word: ".random(", instead: "the RandomSource that the room is handed", layers: 1...7, except: ["ApusClient"]),
+            word: ".random(", instead: "the RandomSource that the room is handed", layers: 1...7, except: ["ApusClient"]
+        ),
         BannedWord(
             word: ".randomElement(", instead: "the RandomSource that the room is handed", layers: 1...7,
             except: ["ApusClient"]),

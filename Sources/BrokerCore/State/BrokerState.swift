@@ -15,7 +15,9 @@ final class BrokerState: StateView {
     func apply(_ span: RawSpan) throws(StateRecordError) {
         switch try StateRecord(span) {
         case .topicPut(let topic, let time): topics.put(topic, at: time)
-        case .topicRemoved(let name, let time): topics.remove(name, at: time)
+        case .topicRemoved(let name, let time):
+            topics.remove(name, at: time)
+            offsets.removeTopic(name)
         case .groupPut(let group, let time): groups.put(group, at: time)
         case .groupRemoved(let name, let time): groups.remove(name, at: time)
         case .offsets(let list):

@@ -11,7 +11,7 @@ import Storage
 ///
 ///     kind  fields
 ///        1  topic put: time, name, read queues 4, write queues 4, permission 4, system flag 4, ordered, multi-tag
-///        2  topic removed: time, name
+///        2  topic removed, and with it the offsets of its groups: time, name
 ///        3  group put: time, name, enabled, from minimum, broadcast, notifies, retry queues 4, attempts 4, broker 8, slow broker 8
 ///        4  group removed: time, name
 ///        5  offsets: count 4; each: topic, group, queue 4, offset 8

@@ -38,7 +38,6 @@ extension Broker {
         guard !isSystemTopic(name) else { throw .topicIsSystem(name) }
         if state.topics[name] != nil {
             try change(.topicRemoved(name, at: clock.timestamp))
-            try change(.topicOffsetsRemoved(name))
         }
         do {
             try store.removeQueues(ofTopic: name)

@@ -379,7 +379,12 @@ public final class CommitLog {
     /// - Parameter limit: where the segment must end at the latest.
     /// - Returns: false when there is only one, when it is still needed, or while ``isRemoving``.
     func removeFirstSegment(before limit: PhysicalOffset) throws(StorageError) -> Bool {
-        guard !isRemoving, segments.count > 1, let first = segments.first, first.end <= min(flushed, limit) else {
+        guard failure == nil, !isRemoving, segments.count > 1, let first = segments.first, first.end <= min(flushed, limit) else {
+            return false
+        }
+        // The process before may have removed one and not lived to see it durable.
+        guard first.isNameDurable else {
+            synchronizeRemoval()
             return false
         }
         do {
@@ -389,11 +394,17 @@ public final class CommitLog {
             throw StorageError(error)
         }
         segments.removeFirst()
+        synchronizeRemoval()
+        return true
+    }
+
+    private func synchronizeRemoval() {
         isRemoving = true
+        let named = segments
         disk.synchronizeDirectoryInBackground(directory) { error in
             self.isRemoving = false
-            if let error { self.flushFailed(error) }
+            if let error { return self.flushFailed(error) }
+            for segment in named { segment.isNameDurable = true }
         }
-        return true
     }
 }

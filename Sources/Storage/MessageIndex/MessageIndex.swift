@@ -95,19 +95,29 @@ public final class MessageIndex {
         if size == configuration.layout.fileSize { return configuration.layout }
         // A crash may come between making a file and giving it its length; then it has no entries.
         if header.isEmpty { return size < configuration.layout.fileSize ? configuration.layout : nil }
+        // A repair cuts the file and gives it its length again; a crash may have come in between.
+        if size < configuration.layout.fileSize, size >= configuration.layout.slotsEnd,
+            try fits(configuration.layout, file, header, size: size)
+        {
+            return configuration.layout
+        }
         let body = size - IndexLayout.headerSize
         let proportional = body % 84 == 0 ? [IndexLayout(slotCount: body / 84, entryCount: body / 84 * 4)] : []
         for layout in [MessageIndexConfiguration().layout] + proportional
         where layout.fileSize == size && layout.slotCount > 0 {
-            if try fits(layout, file, header) { return layout }
+            if try fits(layout, file, header, size: size) { return layout }
         }
         return nil
     }
 
     /// Whether the slots of the oldest entries lead to them or to newer ones.
-    private func fits(_ layout: IndexLayout, _ file: any DiskFile, _ header: IndexHeader) throws(DiskError) -> Bool {
+    private func fits(
+        _ layout: IndexLayout, _ file: any DiskFile, _ header: IndexHeader, size: Int
+    ) throws(DiskError) -> Bool {
         let buffer = UnsafeMutableRawBufferPointer(rebasing: openFiles.readBuffer[..<IndexLayout.entrySize])
-        for number in 1..<min(Int(header.nextEntry), layout.entryCount, 64) {
+        let end = min(Int(header.nextEntry), (size - layout.slotsEnd) / IndexLayout.entrySize, layout.entryCount, 64)
+        guard end > 1 else { return true }
+        for number in 1..<end {
             guard try file.read(into: buffer, at: layout.position(ofEntry: number)) == buffer.count else {
                 return false
             }

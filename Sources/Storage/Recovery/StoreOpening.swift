@@ -255,10 +255,27 @@ final class StoreOpening {
             count += 1
         }
         if let gap = gaps.values.first { throw gap }
+        try loadOtherQueues()
         let end = scanner.position
         try finish(at: end, try scanner.findingAtEnd(), &scanner)
         if count > 0 { log.info("replayed the log", ["records": "\(count)", "from": "\(start)", "to": "\(end)"]) }
         return end
+    }
+
+    /// Queues that no replayed record belongs to may hold entries of records that the crash took. They are cut now: once the
+    /// log has grown over the place where those records were, nothing would tell them from good ones.
+    private func loadOtherQueues() throws {
+        guard let replayStart else { return }
+        let folder = configuration.root + "/consumequeue"
+        for name in try disk.list(folder) where name.isDirectory {
+            let topic = topic(Array(name.name.utf8).span.bytes)
+            for queue in try disk.list("\(folder)/\(name.name)") {
+                guard let number = Int32(queue.name), number >= 0, number < Limits.queuesPerTopicMaximum else {
+                    continue
+                }
+                _ = try self.queue(of: topic, QueueID(number), replayStart)
+            }
+        }
     }
 
     private func fold(_ window: ByteBuffer, _ range: Range<Int>) throws(StorageError) {
@@ -289,6 +306,8 @@ final class StoreOpening {
                     + "without the folder consumequeue all queues are made anew from the log")
         }
         if try ViewFold.fold(record, span, into: queue, index: index) != nil { queue.isListedAsDirty = true }
+        // What its files said before the replay may have been more.
+        queue.nextOffset = queue.maximumOffset
     }
 
     private func removeQueues(ofTopic name: String) throws(StorageError) {
@@ -310,6 +329,13 @@ final class StoreOpening {
         guard number >= 0, number < Limits.queuesPerTopicMaximum else {
             throw corrupt(at: offset, "no queue has the number \(number)")
         }
+        return try self.queue(of: topic, queueID, replayStart)
+    }
+
+    private func queue(
+        of topic: StoredTopic, _ queueID: QueueID, _ replayStart: PhysicalOffset
+    ) throws(StorageError) -> StoredQueue {
+        let number = Int(queueID.rawValue)
         while topic.queues.count <= number { topic.queues.append(nil) }
         if let queue = topic.queues[number] { return queue }
         let queue = try StoredQueue.load(
