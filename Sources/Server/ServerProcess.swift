@@ -76,7 +76,13 @@ public final class ServerProcess {
         } catch {
             throw ServerError("the name server cannot start: \(error)")
         }
-        let frontend = NameServerFrontend(server: server, log: log)
+        var tools = NameServerFrontendConfiguration()
+        tools.scanIntervalMilliseconds = settings.scanInterval.milliseconds
+        tools.isAllTopicListEnabled = settings.listsAllTopics
+        tools.isTopicListEnabled = settings.listsClusterTopics
+        tools.fixedProperties["listenPort"] = "\(settings.listener.port)"
+        tools.fixedProperties["kvConfigPath"] = settings.keyValueFile
+        let frontend = NameServerFrontend(server: server, configuration: tools, log: log)
         nameServerFrontend = frontend
         let listener = try listen(settings.listener) { frontend.accept($0) }
         frontend.start(on: loop)

@@ -341,14 +341,15 @@ public final class MessageStore {
     ) -> (count: Int, size: Int) {
         let first = entries[index]
         var size = Int(first.size)
-        guard !commitLog.isInMemory(first.physicalOffset, size: size) else { return (1, size) }
+        guard size > 0, !commitLog.isInMemory(first.physicalOffset, size: size) else { return (1, size) }
         var ahead = result
         var next = index + 1
         while next < entries.count {
             ahead.messageCount += 1
             ahead.byteCount = result.byteCount + size
             let entry = entries[next]
-            guard entry.size > 0, entry.physicalOffset == first.physicalOffset.advanced(by: size),
+            // A damaged entry may say anything, so the distance is taken without a trap.
+            guard entry.size > 0, entry.physicalOffset.rawValue &- first.physicalOffset.rawValue == Int64(size),
                 matches(entry.tagsCode), !isFull(ahead, adding: Int(entry.size), entry, maximumCount: maximumCount),
                 !commitLog.isInMemory(entry.physicalOffset, size: Int(entry.size))
             else { break }

@@ -192,6 +192,8 @@ struct MessageStoreTests {
             for lost in [0..<border, border..<whole.count] {
                 var bytes = whole
                 for position in lost { bytes[position] = 0 }
+                // The first bytes of a small record are zeros anyway.
+                if bytes == whole { continue }
                 guard let record = try? MessageRecord(bytes.span.bytes) else { continue }
                 let isIntact = RecordCheck.isIntact(record, in: bytes.span.bytes)
                 #expect(!isIntact, "\(lost)")
