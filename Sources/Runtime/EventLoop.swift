@@ -96,14 +96,15 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
     // MARK: - Run and stop
 
     /// Runs the loop on the calling thread until ``stop()``. On return every listener, timer and connection is closed,
-    /// their handlers know, and work on the worker pool has completed. Jobs posted later run on the thread that posts.
+    /// their handlers know, and work on the worker pool has completed. Jobs posted later run on a thread made for them.
     public func run() {
         precondition(!isStopping, "an event loop runs once")
         thread.store(pthread_self(), ordering: .relaxed)
         uv_run(loop, UV_RUN_DEFAULT)
         endTurn()
         closeEverything()
-        uv_run(loop, UV_RUN_DEFAULT)
+        // A second `stop` may have come after the first took effect, and would end this round before the handles have closed.
+        while uv_run(loop, UV_RUN_DEFAULT) != 0 {}
         release()
         // The callbacks of closing handles began a turn that nothing else ends.
         _ = turnClock.endTurn()
@@ -113,7 +114,11 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
     /// Makes ``run()`` return after the jobs posted so far. From any thread. Does not wait for output that peers have not
     /// taken: close connections first for that.
     public func stop() {
-        post { uv_stop(self.loop) }
+        post {
+            // A loop that is closing needs no second call, and one that has ended has no memory for it.
+            guard !self.isStopping else { return }
+            uv_stop(self.loop)
+        }
     }
 
     private func closeEverything() {

@@ -1,4 +1,5 @@
 import Base
+import Dispatch
 import Glibc
 import Synchronization
 import Telemetry
@@ -48,7 +49,13 @@ struct EventLoopTests {
             loop.post { runs.withLock { $0 += 1 } }
         }
         loop.run()
-        loop.post { runs.withLock { $0 += 1 } }
+        // The loop has ended: this one runs on a thread of its own.
+        let hasRun = DispatchSemaphore(value: 0)
+        loop.post {
+            runs.withLock { $0 += 1 }
+            hasRun.signal()
+        }
+        #expect(hasRun.wait(timeout: .now() + 10) == .success)
         #expect(runs.withLock { $0 } == 3)
     }
 
@@ -178,6 +185,50 @@ struct EventLoopTests {
         loop = unused
         #expect(unused?.isOnLoop == true)
         unused = nil
+        #expect(loop == nil)
+    }
+
+    @Test("a loop may be stopped by several threads at once")
+    func stopTwice() throws {
+        for _ in 0..<200 {
+            let running = try LoopThread(named: "stopped")
+            let others = try (0..<2).map { _ in try PlainThread { running.stop() } }
+            running.stop()
+            running.join()
+            for other in others { other.join() }
+        }
+    }
+
+    @Test("stopping a loop that has ended changes nothing")
+    func stopAfterEnd() throws {
+        let ended = try LoopThread(named: "ended")
+        ended.stopAndJoin()
+        let hasRun = DispatchSemaphore(value: 0)
+        ended.stop()
+        ended.loop.post { hasRun.signal() }
+        #expect(hasRun.wait(timeout: .now() + 10) == .success)
+    }
+
+    @Test("an actor that holds an ended loop last may go with its last job")
+    func lastReference() async throws {
+        weak var loop: EventLoop?
+        let task: Task<Int, Never>
+        do {
+            let running = try LoopThread(named: "ended")
+            loop = running.loop
+            let counter = Counter(running.loop)
+            running.stopAndJoin()
+            // The closure's end releases the actor, and that the loop.
+            task = Task { [counter] in
+                // Starting a task on the ended loop must not disturb the one that does so.
+                let inner = Task { await counter.next() }
+                return await counter.next() + inner.value
+            }
+        }
+        #expect(await task.value == 3)
+        // The late thread lets go of the loop when it has seen the mailbox empty.
+        let end = ContinuousClock.now + .seconds(10)
+        while loop != nil, ContinuousClock.now < end { await Task.yield() }
         #expect(loop == nil)
     }
 }
