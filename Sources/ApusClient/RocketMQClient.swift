@@ -18,7 +18,6 @@ import Telemetry
 public final class RocketMQClient: Sendable {
     let core: ClientCore
     let ids: MessageIDGenerator
-    private let thread: LoopThread
     public var configuration: ClientConfiguration { core.configuration }
     /// How brokers call this client: `address@instanceName`.
     public var clientID: String { core.identity.clientID }
@@ -26,6 +25,7 @@ public final class RocketMQClient: Sendable {
     /// Makes a client; nothing is sent before its first call.
     /// - Throws: ``ClientError`` when the process has no room for a thread or descriptors.
     public init(_ configuration: ClientConfiguration, log: Log = .silent) throws(ClientError) {
+        let thread: LoopThread
         do throws(RuntimeError) {
             thread = try LoopThread(named: "rocketmq-client", log: log)
         } catch {
@@ -33,15 +33,14 @@ public final class RocketMQClient: Sendable {
         }
         let identity = ClientIdentity(instanceName: configuration.instanceName)
         core = ClientCore(
-            loop: thread.loop, configuration: configuration, identity: identity, log: log.labelled("client"))
+            thread, configuration: configuration, identity: identity, log: log.labelled("client"))
         ids = MessageIDGenerator(
             address: identity.address, process: getpid(), number: UInt32.random(in: 0...UInt32.max))
     }
 
     deinit {
-        // Whoever did not say goodbye leaves without: the loop ends after this job.
-        thread.loop.post { [core] in core.assumeIsolated { $0.close() } }
-        thread.stop()
+        // Whoever did not say goodbye leaves without. The thread ends with the core, when the last task has let go of it.
+        core.loop.post { [core] in core.assumeIsolated { $0.close() } }
     }
 
     // MARK: - Life

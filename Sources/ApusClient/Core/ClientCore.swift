@@ -10,11 +10,14 @@ import Telemetry
 /// within the actor, and a call to a server costs one suspension. Work begins with the first call; nothing waits for
 /// ``RocketMQClient/run()``.
 actor ClientCore {
-    nonisolated let loop: EventLoop
+    nonisolated var loop: EventLoop { thread.loop }
     nonisolated let configuration: ClientConfiguration
     nonisolated let identity: ClientIdentity
     nonisolated let log: Log
     nonisolated var unownedExecutor: UnownedSerialExecutor { loop.asUnownedSerialExecutor() }
+
+    /// Runs the loop, and stops when the core goes: jobs of the client's actors, which all hold the core, never outlive it.
+    private nonisolated let thread: LoopThread
 
     // Calls; see ClientCore+Calls.swift.
     let waits: WaitList
@@ -39,12 +42,12 @@ actor ClientCore {
     private(set) var isClosed = false
     private var runners: [CheckedContinuation<Void, Never>] = []
 
-    init(loop: EventLoop, configuration: ClientConfiguration, identity: ClientIdentity, log: Log) {
-        self.loop = loop
+    init(_ thread: LoopThread, configuration: ClientConfiguration, identity: ClientIdentity, log: Log) {
+        self.thread = thread
         self.configuration = configuration
         self.identity = identity
         self.log = log
-        waits = WaitList(loop)
+        waits = WaitList(thread.loop)
     }
 
     func now() -> MonotonicTime { loop.clock.monotonic }
