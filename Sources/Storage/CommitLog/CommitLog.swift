@@ -379,7 +379,9 @@ public final class CommitLog {
     /// - Parameter limit: where the segment must end at the latest.
     /// - Returns: false when there is only one, when it is still needed, or while ``isRemoving``.
     func removeFirstSegment(before limit: PhysicalOffset) throws(StorageError) -> Bool {
-        guard failure == nil, !isRemoving, segments.count > 1, let first = segments.first, first.end <= min(flushed, limit) else {
+        guard failure == nil, !isRemoving, segments.count > 1, let first = segments.first,
+            first.end <= min(flushed, limit)
+        else {
             return false
         }
         // The process before may have removed one and not lived to see it durable.
