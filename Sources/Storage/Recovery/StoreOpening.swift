@@ -300,10 +300,11 @@ final class StoreOpening {
         guard let replayStart, record.physicalOffset >= replayStart else { return }
         let queue = try self.queue(span.extracting(record.topic), record.queueID, replayStart, record.physicalOffset)
         guard queue.consumeQueue.isEmpty || record.queueOffset <= queue.maximumOffset else {
-            return gaps[queue.topic.name] = .corrupt(
+            gaps[queue.topic.name] = .corrupt(
                 file: queue.consumeQueue.directory, position: 0,
                 reason: "the queue ends at \(queue.maximumOffset), and the log goes on at \(record.queueOffset); "
                     + "without the folder consumequeue all queues are made anew from the log")
+            return try ViewFold.fold(record, span, into: index)
         }
         if try ViewFold.fold(record, span, into: queue, index: index) != nil { queue.isListedAsDirty = true }
         // What its files said before the replay may have been more.

@@ -68,6 +68,17 @@ enum ViewFold {
         return visible
     }
 
+    /// Takes in the record's keys alone.
+    static func fold(_ record: MessageRecord, _ span: RawSpan, into index: MessageIndex?) throws(StorageError) {
+        guard let index, record.flags.transactionState != MessageFlags.transactionRollback else { return }
+        let text = span.extracting(record.properties)
+        do {
+            try insert(record, topic: span.extracting(record.topic), text, Properties(text), into: index)
+        } catch {
+            throw StorageError(error)
+        }
+    }
+
     /// Java's hash of the tag, 0 when there is none; of a delayed message the time when it is due, as in RocketMQ.
     @inline(__always)
     private static func tagsCode(
