@@ -11,6 +11,19 @@ struct StoreWorkloadTests {
         return Array(1...(environment["APUS_SIM_SEEDS"].flatMap(UInt64.init) ?? 40))
     }()
 
+    @Test("a disk that only pretends to synchronise is caught within three seeds")
+    func negativeControl() {
+        let caught = (UInt64(1)...3).contains { seed in
+            do {
+                try StoreWorkload(seed: seed, liesAboutSynchronizing: true).run(steps: 600)
+                return false
+            } catch {
+                return true
+            }
+        }
+        #expect(caught)
+    }
+
     @Test("nothing acknowledged is lost, nothing unsent appears, and all views agree with the log")
     func holds() throws {
         var total = StoreWorkload.Coverage()

@@ -16,7 +16,8 @@ extension IndexFile {
     func truncate(from end: PhysicalOffset, isCacheIntact: Bool) throws(DiskError) {
         try writePending()
         let kept = try countKept(end)
-        if kept < entriesEnd { try setEntriesEnd(kept) }
+        // A write of the header that failed halfway may have left an end that belongs to another count.
+        if kept < entriesEnd || header.endOffset >= end.rawValue { try setEntriesEnd(kept) }
         sweep = nil
         coveredOffset = coveredOffset.map { min($0, header.endOffset) }
         needsRepair = true
