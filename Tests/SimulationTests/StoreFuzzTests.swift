@@ -127,7 +127,7 @@ struct StoreFuzzTests {
     func store() throws {
         let clock = SimulatedClock()
         let (files, bodies) = try makeStore(clock)
-        for _ in 0..<FuzzSettings.rounds(150, share: 500) {
+        for _ in 0..<FuzzSettings.rounds(150, share: 1000) {
             let disk = SimulatedDisk(seed: random.next(), clock: clock)
             for (path, bytes) in files { disk.install(path, bytes) }
             for _ in 0..<(1 + random.next(below: 2)) { damage(disk, files) }
