@@ -152,15 +152,24 @@ public final class MessageStore {
     /// Gives the message its offsets and lays it out at the end of the log.
     ///
     /// On return it is in memory only. It is in the page cache, and visible to consumers, after the next ``endTurn()``.
-    /// - Parameter draft: its queue id is taken from `queue`.
+    /// - Parameter draft: its queue id is taken from `queue`. A ``PendingID`` as its prepared transaction offset tells the
+    ///   state view at once that this pending record is settled.
     /// - Throws: ``StorageError``; nothing was appended.
     @inline(__always)
     public func append(_ draft: consuming MessageDraft, to queue: StoredQueue) throws(StorageError) -> Appended {
         draft.queueID = queue.queueID
         let queueOffset = queue.nextOffset
+        let settled = PendingID(field: draft.preparedTransactionOffset)
         let offset = try commitLog.append(draft, queueOffset: queueOffset, storeTimestamp: clock.timestamp)
         queue.nextOffset = queueOffset.advanced(by: 1)
+        if let settled { settle(settled) }
         return Appended(queueOffset: queueOffset, physicalOffset: offset, end: commitLog.end)
+    }
+
+    @inline(never)
+    private func settle(_ pending: PendingID) {
+        checkpointer.stateChanged()
+        stateView.settle(pending)
     }
 
     /// Appends a state record and gives it to the state view.

@@ -10,6 +10,9 @@ import Testing
 /// Keeps what it is given: a record `-name` removes the topic `name`, every other one is remembered.
 final class RecordedState: StateView {
     var records: [[UInt8]] = []
+    var settled: [PendingID] = []
+
+    func settle(_ pending: PendingID) { settled.append(pending) }
 
     func apply(_ record: RawSpan) throws(StateRecordError) {
         if record.byteCount > 0, record.byte(at: 0) == UInt8(ascii: "?") { throw StateRecordError("unreadable") }

@@ -3,12 +3,13 @@ import Bytes
 import Model
 import Storage
 
-/// Everything of a broker that must survive it and is no message: topics, groups, consumer offsets. A view over the state
-/// records of the log.
+/// Everything of a broker that must survive it and is no message: topics, groups, consumer offsets, which pending records are
+/// settled. A view over the state records of the log, and over the messages that pending records became.
 final class BrokerState: StateView {
     let topics = TopicTable()
     let groups = GroupTable()
     let offsets = OffsetTable()
+    let ledger = SettlementLedger()
     /// Offsets that one snapshot record holds at the most, to keep records small.
     static let offsetsPerRecord = 1_000
 
@@ -26,8 +27,20 @@ final class BrokerState: StateView {
             }
         case .groupOffsetsRemoved(let name): offsets.removeGroup(name)
         case .topicOffsetsRemoved(let name): offsets.removeTopic(name)
+        case .settled(let list): for pending in list { ledger.settle(pending) }
+        case .settledBefore(let pending): ledger.settle(before: pending)
+        case .settledWords(let first, let words):
+            for (index, word) in words.enumerated() {
+                let offset = first.queueOffset.advanced(by: index * UInt64.bitWidth)
+                guard offset.rawValue <= PendingID.offsetMaximum else {
+                    throw StateRecordError("settled offsets go on at \(offset)")
+                }
+                ledger.settle(word: word, at: PendingID(first.kind, first.queueID, offset))
+            }
         }
     }
+
+    func settle(_ pending: PendingID) { ledger.settle(pending) }
 
     func topicRemoved(by span: RawSpan) -> String? {
         guard case .topicRemoved(let name, _)? = try? StateRecord(span) else { return nil }
@@ -57,5 +70,6 @@ final class BrokerState: StateView {
             }
         }
         if !batch.isEmpty { emitRecord(.offsets(batch)) }
+        ledger.snapshot(emitRecord)
     }
 }

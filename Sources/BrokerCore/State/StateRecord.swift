@@ -17,6 +17,9 @@ import Storage
 ///        5  offsets: count 4; each: topic, group, queue 4, offset 8
 ///        6  offsets of a group removed: name
 ///        7  offsets of a topic removed: name
+///        8  pending records settled without a message: count 4; each 8 (``PendingID/field``)
+///        9  everything before a pending record settled, in snapshots: 8
+///       10  words of 64 offsets from a pending record on, set where settled, in snapshots: 8, count 4; each 8
 enum StateRecord {
     case topicPut(TopicConfiguration, at: Timestamp)
     case topicRemoved(String, at: Timestamp)
@@ -25,6 +28,9 @@ enum StateRecord {
     case offsets([Offset])
     case groupOffsetsRemoved(String)
     case topicOffsetsRemoved(String)
+    case settled([PendingID])
+    case settledBefore(PendingID)
+    case settledWords(PendingID, [UInt64])
 
     struct Offset {
         var topic: String
@@ -70,6 +76,18 @@ enum StateRecord {
         case .topicOffsetsRemoved(let name):
             buffer.append(UInt8(7))
             Self.append(name, to: buffer)
+        case .settled(let list):
+            buffer.append(UInt8(8))
+            buffer.append(bigEndian: UInt32(list.count))
+            for pending in list { buffer.append(bigEndian: pending.field) }
+        case .settledBefore(let pending):
+            buffer.append(UInt8(9))
+            buffer.append(bigEndian: pending.field)
+        case .settledWords(let pending, let words):
+            buffer.append(UInt8(10))
+            buffer.append(bigEndian: pending.field)
+            buffer.append(bigEndian: UInt32(words.count))
+            for word in words { buffer.append(bigEndian: word) }
         }
     }
 
@@ -135,6 +153,21 @@ enum StateRecord {
         case 5: self = .offsets(try reader.offsets(span))
         case 6: self = .groupOffsetsRemoved(try reader.text(span))
         case 7: self = .topicOffsetsRemoved(try reader.text(span))
+        case 8:
+            let count: UInt32 = try reader.integer(span)
+            var list: [PendingID] = []
+            for _ in 0..<count { list.append(try reader.pending(span)) }
+            self = .settled(list)
+        case 9: self = .settledBefore(try reader.pending(span))
+        case 10:
+            let pending = try reader.pending(span)
+            guard pending.queueOffset.rawValue % Int64(UInt64.bitWidth) == 0 else {
+                throw StateRecordError("a word of settled offsets begins at \(pending.queueOffset)")
+            }
+            let count: UInt32 = try reader.integer(span)
+            var words: [UInt64] = []
+            for _ in 0..<count { words.append(try reader.integer(span)) }
+            self = .settledWords(pending, words)
         default: throw StateRecordError("a state record of kind \(kind)")
         }
     }
@@ -149,6 +182,14 @@ enum StateRecord {
             guard span.byteCount - position >= MemoryLayout<T>.size else { throw StateRecordError("cut short") }
             defer { position += MemoryLayout<T>.size }
             return span.bigEndian(at: position)
+        }
+
+        mutating func pending(_ span: RawSpan) throws(StateRecordError) -> PendingID {
+            let field: Int64 = try integer(span)
+            guard let pending = PendingID(field: field) else {
+                throw StateRecordError("\(field) names no pending record")
+            }
+            return pending
         }
 
         mutating func flag(_ span: RawSpan) throws(StateRecordError) -> Bool { try integer(span) != UInt8(0) }

@@ -297,6 +297,11 @@ final class StoreOpening {
             }
             return
         }
+        if let settled = PendingID(field: record.preparedTransactionOffset),
+            record.physicalOffset >= checkpoint?.stateOffset ?? .zero
+        {
+            stateView.settle(settled)
+        }
         guard let replayStart, record.physicalOffset >= replayStart else { return }
         let queue = try self.queue(span.extracting(record.topic), record.queueID, replayStart, record.physicalOffset)
         guard queue.consumeQueue.isEmpty || record.queueOffset <= queue.maximumOffset else {
