@@ -28,8 +28,13 @@ public protocol Disk: AnyObject {
     func synchronizeAll(_ path: String) throws(DiskError)
     /// ``synchronizeAll(_:)`` on a worker thread.
     func synchronizeAllInBackground(_ path: String, _ completion: @escaping (DiskError?) -> Void)
+    /// Opens the file, made when missing, as one of `size` zeros with room for the first `reserved`, on a worker thread.
+    func makeFileInBackground(
+        _ path: String, size: Int, reserved: Int, _ completion: @escaping (Result<any DiskFile, DiskError>) -> Void)
     /// Room on the file system that holds `path`.
     func space(at path: String) throws(DiskError) -> DiskSpace
+    /// Whether the disk has lately made a writer wait. A thread that must not wait leaves its writing to workers then.
+    var pushesBack: Bool { get }
 }
 
 /// An open file. Closed when the last reference goes, or by ``close()``.
@@ -41,6 +46,11 @@ public protocol DiskFile: AnyObject {
     func modified() throws(DiskError) -> Timestamp
     /// Writes all of `bytes` at `offset`. On return they are in the page cache, not on the medium.
     func write(_ bytes: RawSpan, at offset: Int) throws(DiskError)
+    /// ``write(_:at:)`` on a worker thread.
+    /// - Parameter bytes: must stay what and where they are until `completion` is called; `owner` lives as long.
+    func writeInBackground(
+        _ bytes: UnsafeRawBufferPointer, of owner: AnyObject, at offset: Int,
+        _ completion: @escaping (DiskError?) -> Void)
     /// Reads up to `buffer.count` bytes from `offset`; fewer only at the end of the file. May block on the medium.
     func read(into buffer: UnsafeMutableRawBufferPointer, at offset: Int) throws(DiskError) -> Int
     /// Like ``read(into:at:)``, but returns nil instead of waiting when any of the bytes would have to come from the medium.
@@ -54,9 +64,13 @@ public protocol DiskFile: AnyObject {
     func synchronizeInBackground(_ completion: @escaping (DiskError?) -> Void)
     /// Reserves room so that later writes within `size` cannot fail for want of space; extends the file to it, zero-filled.
     func allocate(size: Int) throws(DiskError)
+    /// ``allocate(size:)`` on a worker thread.
+    func allocateInBackground(size: Int, _ completion: @escaping (DiskError?) -> Void)
     /// Sets the length without reserving room: longer files read as zeros there.
     func truncate(to size: Int) throws(DiskError)
     func close()
+    /// ``close()`` on a worker thread, for a removed file of a size that the file system takes its time to free.
+    func closeInBackground()
 }
 
 public enum DiskOpenMode: Sendable {

@@ -110,7 +110,7 @@ public final class Broker {
         recordBuffer.removeAll()
         record.encode(into: recordBuffer)
         do {
-            try store.appendState(recordBuffer.bytes)
+            try store.appendState(recordBuffer.bytes, isAnswered: true)
         } catch {
             throw .storage(error)
         }
@@ -142,7 +142,8 @@ public final class Broker {
                     change.entry.topic, change.entry.group, change.queueID,
                     QueueOffset(change.entry.offsets[Int(change.queueID.rawValue)]), to: recordBuffer)
             }
-            try store.appendState(recordBuffer.bytes)
+            // Most clients wait for no answer; the others do not get it later than they would from RocketMQ.
+            try store.appendState(recordBuffer.bytes, isAnswered: false)
             index = end
         }
         state.offsets.clearPending()

@@ -6,8 +6,11 @@ import Glibc
 /// runs in the background completes on the loop.
 public final class LoopDisk: Disk {
     private let loop: EventLoop
+    private let pressure = DiskPressure()
 
     public init(loop: EventLoop) { self.loop = loop }
+
+    public var pushesBack: Bool { pressure.isHigh }
 
     public func makeDirectory(_ path: String) throws(DiskError) {
         // The parents first; that they exist already is what usually happens.
@@ -52,7 +55,15 @@ public final class LoopDisk: Disk {
             case .createIfMissing: O_RDWR | O_CREAT
             case .createNew: O_RDWR | O_CREAT | O_EXCL
             }
-        return LoopFile(loop, path, try Descriptor(path, flags, "open"))
+        return LoopFile(loop, pressure, path, try Descriptor(path, flags, "open"))
+    }
+
+    public func makeFileInBackground(
+        _ path: String, size: Int, reserved: Int, _ completion: @escaping (Result<any DiskFile, DiskError>) -> Void
+    ) {
+        loop.runInBackground({ makeFile(path, size: size, reserved: reserved) }) { [loop, pressure] made in
+            completion(made.map { LoopFile(loop, pressure, path, $0) })
+        }
     }
 
     public func exists(_ path: String) -> Bool { kind(of: path) != nil }
@@ -83,7 +94,7 @@ public final class LoopDisk: Disk {
             if status == -EAGAIN || status == -EACCES { error.kind = .locked }
             throw error
         }
-        return LoopFile(loop, path, descriptor)
+        return LoopFile(loop, pressure, path, descriptor)
     }
 
     public func synchronizeAll(_ path: String) throws(DiskError) {
@@ -120,6 +131,20 @@ final class Descriptor: Sendable {
 
     deinit {
         if number >= 0 { close(number) }
+    }
+}
+
+private func makeFile(_ path: String, size: Int, reserved: Int) -> Result<Descriptor, DiskError> {
+    Result { () throws(DiskError) in
+        let descriptor = try Descriptor(path, O_RDWR | O_CREAT, "make")
+        // What a file of this name held before reads as zeros.
+        for length in [0, size] {
+            let result = uninterrupted { ftruncate(descriptor.number, off_t(length)) }
+            guard result >= 0 else { throw DiskError(-result, "truncate", path) }
+        }
+        let result = reserve(descriptor.number, size: reserved)
+        guard result >= 0 else { throw DiskError(-result, "allocate", path) }
+        return descriptor
     }
 }
 

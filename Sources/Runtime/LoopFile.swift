@@ -6,16 +6,24 @@ import Glibc
 final class LoopFile: DiskFile {
     let path: String
     private let loop: EventLoop
+    private let pressure: DiskPressure
     /// Nil after `close`.
     private var descriptor: Descriptor?
 
-    init(_ loop: EventLoop, _ path: String, _ descriptor: Descriptor) {
+    init(_ loop: EventLoop, _ pressure: DiskPressure, _ path: String, _ descriptor: Descriptor) {
         self.loop = loop
+        self.pressure = pressure
         self.path = path
         self.descriptor = descriptor
     }
 
     func close() { descriptor = nil }
+
+    func closeInBackground() {
+        guard let descriptor else { return }
+        self.descriptor = nil
+        loop.runInBackground({ withExtendedLifetime(descriptor) {} }, {})
+    }
 
     private func opened(_ operation: String) throws(DiskError) -> Descriptor {
         guard let descriptor else { throw DiskError(EBADF, operation, path) }
@@ -39,19 +47,33 @@ final class LoopFile: DiskFile {
 
     func write(_ bytes: RawSpan, at offset: Int) throws(DiskError) {
         let descriptor = try opened("write")
+        let begin = uv_hrtime()
         let result = bytes.withUnsafeBytes { writeAll(descriptor.number, $0, offset) }
+        pressure.wrote(since: begin)
         guard result >= 0 else { throw DiskError(-result, "write", path) }
+    }
+
+    func writeInBackground(
+        _ bytes: UnsafeRawBufferPointer, of owner: AnyObject, at offset: Int,
+        _ completion: @escaping (DiskError?) -> Void
+    ) {
+        let loan = LentBytes(bytes: bytes)
+        let pressure = pressure
+        let begin = uv_hrtime()
+        inBackground("write", { writeAll($0, loan.bytes, offset) }) { error in
+            withExtendedLifetime(owner) { pressure.wrote(since: begin) }
+            completion(error)
+        }
     }
 
     func allocate(size: Int) throws(DiskError) {
         let descriptor = try opened("allocate")
-        var result: Int32
-        repeat { result = apus_fallocate(descriptor.number, 0, Int64(size)) } while result == -EINTR
-        // Not every file system can reserve; all can be written to.
-        if result == -EOPNOTSUPP || result == -ENOSYS {
-            result = extend(descriptor.number, from: try self.size(), to: size)
-        }
+        let result = reserve(descriptor.number, size: size)
         guard result >= 0 else { throw DiskError(-result, "allocate", path) }
+    }
+
+    func allocateInBackground(size: Int, _ completion: @escaping (DiskError?) -> Void) {
+        inBackground("allocate", { reserve($0, size: size) }, completion)
     }
 
     func truncate(to size: Int) throws(DiskError) {
@@ -121,7 +143,27 @@ final class LoopFile: DiskFile {
     }
 }
 
+/// Bytes that a worker thread writes.
+///
+/// SAFETY: whoever lends them leaves them unchanged and in their place until the completion (``DiskFile``), so the two threads
+/// only read.
+private struct LentBytes: @unchecked Sendable {
+    let bytes: UnsafeRawBufferPointer
+}
+
 // MARK: - Calls of the kernel, repeated until all is done
+
+/// Reserves room from the file's start and extends the file to it.
+/// - Returns: 0, or the negative error number.
+func reserve(_ descriptor: Int32, size: Int) -> Int32 {
+    var result: Int32
+    repeat { result = apus_fallocate(descriptor, 0, Int64(size)) } while result == -EINTR
+    // Not every file system can reserve; all can be written to.
+    guard result == -EOPNOTSUPP || result == -ENOSYS else { return result }
+    var found = stat()
+    guard fstat(descriptor, &found) == 0 else { return -errno }
+    return extend(descriptor, from: Int(found.st_size), to: size)
+}
 
 /// Writes all of `bytes`.
 /// - Returns: 0, or the negative error number.

@@ -32,6 +32,8 @@ public final class SimulatedDisk: Disk {
         public var misdirectOneIn = 0
         /// Of this many pages written one reaches the medium by itself; 0 for none.
         public var writeBackOneIn = 8
+        /// The disk says that it makes writers wait.
+        public var pushesBack = false
         /// Completions run in an order that the seed decides.
         public var reorderCompletions = false
         public init() {}
@@ -59,6 +61,9 @@ public final class SimulatedDisk: Disk {
     private let clock: (any Clock)?
     private let root = SimulatedDirectory()
     private var completions: [() -> Void] = []
+    /// Writes in the background that have not completed, by a number: a crash may come before, within or after each.
+    private var writesUnderWay: [Int: () -> Void] = [:]
+    private var lastWriteNumber = 0
     /// Counts crashes; a file opened before one is of no use after it.
     fileprivate private(set) var generation = 0
 
@@ -72,6 +77,8 @@ public final class SimulatedDisk: Disk {
 
     /// Ends the run of the process: completions that did not run are lost, and files that are open become useless.
     public func crash(_ crash: SimulatedCrash) {
+        for (_, write) in writesUnderWay.sorted(by: { $0.key < $1.key }) where random.next(below: 2) == 0 { write() }
+        writesUnderWay = [:]
         generation += 1
         openFileCount = 0
         completions = []
@@ -295,6 +302,23 @@ public final class SimulatedDisk: Disk {
         }
     }
 
+    public func makeFileInBackground(
+        _ path: String, size: Int, reserved: Int, _ completion: @escaping (Result<any DiskFile, DiskError>) -> Void
+    ) {
+        later { [self] in
+            completion(
+                Result { () throws(DiskError) in
+                    let file = try open(path, .createIfMissing)
+                    try file.truncate(to: 0)
+                    try file.truncate(to: size)
+                    try file.allocate(size: reserved)
+                    return file
+                })
+        }
+    }
+
+    public var pushesBack: Bool { faults.pushesBack }
+
     public func space(at path: String) throws(DiskError) -> DiskSpace {
         try call("statvfs", path)
         return DiskSpace(available: max(0, capacity - usedBytes), total: capacity)
@@ -308,6 +332,30 @@ public final class SimulatedDisk: Disk {
     }
 
     fileprivate func later(_ run: @escaping () -> Void) { completions.append(run) }
+
+    fileprivate func writeLater(
+        _ bytes: UnsafeRawBufferPointer, of owner: AnyObject, at offset: Int, to content: SimulatedContent,
+        _ path: String, _ completion: @escaping (DiskError?) -> Void
+    ) {
+        lastWriteNumber += 1
+        let number = lastWriteNumber
+        writesUnderWay[number] = { [self] in
+            let size = random.next(below: bytes.count + 1)
+            try? write(
+                RawSpan(_unsafeBytes: UnsafeRawBufferPointer(rebasing: bytes[..<size])), at: offset, to: content, path)
+            withExtendedLifetime(owner) {}
+        }
+        later { [self] in
+            writesUnderWay[number] = nil
+            do throws(DiskError) {
+                try write(RawSpan(_unsafeBytes: bytes), at: offset, to: content, path)
+                withExtendedLifetime(owner) {}
+                completion(nil)
+            } catch {
+                completion(error)
+            }
+        }
+    }
 
     fileprivate func fileClosed() { openFileCount -= 1 }
 
@@ -471,6 +519,14 @@ public final class SimulatedFile: DiskFile {
         try disk.write(bytes, at: offset, to: content, path)
     }
 
+    public func writeInBackground(
+        _ bytes: UnsafeRawBufferPointer, of owner: AnyObject, at offset: Int,
+        _ completion: @escaping (DiskError?) -> Void
+    ) {
+        check()
+        disk.writeLater(bytes, of: owner, at: offset, to: content, path, completion)
+    }
+
     public func read(into buffer: UnsafeMutableRawBufferPointer, at offset: Int) throws(DiskError) -> Int {
         check()
         return try disk.read(content, into: buffer, at: offset, path)
@@ -528,6 +584,20 @@ public final class SimulatedFile: DiskFile {
         check()
         try disk.reserve(size, in: content, path)
     }
+
+    public func allocateInBackground(size: Int, _ completion: @escaping (DiskError?) -> Void) {
+        check()
+        disk.later { [self] in
+            do throws(DiskError) {
+                try disk.reserve(size, in: content, path)
+                completion(nil)
+            } catch {
+                completion(error)
+            }
+        }
+    }
+
+    public func closeInBackground() { close() }
 
     public func truncate(to size: Int) throws(DiskError) {
         check()

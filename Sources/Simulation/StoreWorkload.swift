@@ -34,6 +34,8 @@ public final class StoreWorkload {
         public var segmentsRemoved = 0
         public var topicsRemoved = 0
         public var checkpoints = 0
+        /// Turns that ended with something unwritten, because the disk made writers wait.
+        public var turnsBehind = 0
         public init() {}
 
         public mutating func add(_ other: Coverage) {
@@ -46,6 +48,7 @@ public final class StoreWorkload {
             segmentsRemoved += other.segmentsRemoved
             topicsRemoved += other.topicsRemoved
             checkpoints += other.checkpoints
+            turnsBehind += other.turnsBehind
         }
     }
 
@@ -86,6 +89,7 @@ public final class StoreWorkload {
         storeConfiguration.messageIndex = MessageIndexConfiguration(
             slotCount: 16, entryCount: [65, 4001][random.next(below: 2)], pendingEntriesMaximum: 8)
         storeConfiguration.messageSizeMaximum = 4096
+        storeConfiguration.tailChunkSize = [8 * 1024, nil][random.next(below: 2)]
         storeConfiguration.checkpointIntervalMilliseconds = 400
         storeConfiguration.openFilesMaximum = 3
         storeConfiguration.retention.reservedHours = 1
@@ -124,6 +128,7 @@ public final class StoreWorkload {
         case 94: advance(hours: random.next(below: 2))
         case 95: injectFault()
         case 96: disk.dropCache()
+        case 97: changePressure()
         default:
             if random.next(below: 4) == 0 { try crash(random.next(below: 2) == 0 ? .processKill : .powerLoss) }
         }
@@ -233,11 +238,14 @@ public final class StoreWorkload {
             return try stopped("end of turn", error)
         }
         let written = broker.written.rawValue
-        try check(written == broker.store.end.rawValue, "a turn ended and not everything is written")
+        try check(
+            written == broker.store.end.rawValue || disk.hasCompletions,
+            "a turn ended and not everything is written, nor under way")
+        if written < broker.store.end.rawValue { coverage.turnsBehind += 1 }
         try check(written >= acknowledgedWritten, "written went back from \(acknowledgedWritten) to \(written)")
         acknowledgedWritten = written
         note("end of turn at \(written)")
-        offsetsLogged(end: written)
+        offsetsLogged(end: broker.store.end.rawValue)
         noteFlushed()
     }
 
@@ -295,6 +303,11 @@ public final class StoreWorkload {
         }
         // So that a nearly full disk is met by the store, not by retention.
         note("room: \(disk.capacity)")
+    }
+
+    private func changePressure() {
+        disk.faults.pushesBack.toggle()
+        note("the disk \(disk.faults.pushesBack ? "makes writers wait" : "keeps up")")
     }
 
     private func injectFault() {

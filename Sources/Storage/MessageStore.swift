@@ -25,6 +25,8 @@ public final class MessageStore {
     @exclusivity(unchecked) private var dirtyQueues: [StoredQueue] = []
     /// Those of them that the checkpoint under way has still to write.
     private var queuesToWrite: [StoredQueue] = []
+    /// A change of state that somebody takes for made at the end of the turn is not written yet.
+    @exclusivity(unchecked) private var hasAnsweredState = false
     /// Why the views do not have everything that is written, or nil: tried again at the end of each turn.
     private var viewsFailure: StorageError?
     /// Consume queue entries of records from here on are not trusted when a queue is loaded: they were written before a
@@ -80,6 +82,9 @@ public final class MessageStore {
     public var written: PhysicalOffset { commitLog.written }
     /// Everything before is in the views: consumers see it.
     public var dispatched: PhysicalOffset { commitLog.dispatched }
+    /// True while so much waits for a slow disk that producers should be held up: what they send would be refused.
+    @inline(__always)
+    public var isBehind: Bool { commitLog.isBehind }
     /// Why the store takes no appends, or nil.
     public var failure: DiskError? { commitLog.failure }
 
@@ -113,8 +118,8 @@ public final class MessageStore {
     public func removeQueues(ofTopic name: String) throws(StorageError) {
         // What is on its way must arrive before the files go, or it would make them again; and the record that says so must
         // not be lost when the files are.
-        try endTurn()
         try commitLog.flushNow()
+        try endTurn()
         if let viewsFailure { throw viewsFailure }
         try withDisk { () throws(DiskError) in
             for queue in topics[name]?.queues.compactMap({ $0 }) ?? [] {
@@ -174,12 +179,15 @@ public final class MessageStore {
 
     /// Appends a state record and gives it to the state view.
     ///
+    /// - Parameter isAnswered: whether somebody is told at the end of the turn that the change is made. It is written on this
+    ///   thread then, even if the disk makes writers wait.
     /// - Throws: ``StorageError``; then nothing was appended and the view is as before.
-    public func appendState(_ record: RawSpan) throws(StorageError) {
+    public func appendState(_ record: RawSpan, isAnswered: Bool) throws(StorageError) {
         let topic = Array(SystemTopics.state.utf8)
         let draft = MessageDraft(topic: topic.span.bytes, body: record, properties: RawSpan())
         _ = try commitLog.append(draft, queueOffset: .zero, storeTimestamp: clock.timestamp)
         checkpointer.stateChanged()
+        if isAnswered { hasAnsweredState = true }
         do {
             try stateView.apply(record)
         } catch {
@@ -189,13 +197,19 @@ public final class MessageStore {
 
     // MARK: - The end of a turn
 
-    /// Hands everything that was appended to the kernel, and then shows it to the views.
+    /// Hands everything that was appended to the kernel, and shows what is written to the views. While the disk makes writers
+    /// wait, ``written`` and the views follow in later turns.
     ///
     /// When the views have no room on the disk, what they lack stays invisible until a later turn finds room, and messages are
     /// refused meanwhile (``isWritable``).
     /// - Throws: ``StorageError/stopped(_:)``: nothing that is only in memory must be acknowledged.
     public func endTurn() throws(StorageError) {
-        try commitLog.writeOut()
+        if hasAnsweredState {
+            try commitLog.writeNow()
+            hasAnsweredState = false
+        } else {
+            try commitLog.writeOut()
+        }
         do {
             try dispatch()
             viewsFailure = nil
@@ -215,7 +229,8 @@ public final class MessageStore {
             guard let (buffer, start) = commitLog.unread(from: dispatched) else {
                 preconditionFailure("a written record at \(dispatched) left memory before the views saw it")
             }
-            let span = buffer.bytes.extracting(start..<buffer.count)
+            let count = min(buffer.count - start, commitLog.written.bytes(since: dispatched))
+            let span = buffer.bytes.extracting(start..<start + count)
             var position = 0
             while position < span.byteCount {
                 let rest = span.extracting(position..<span.byteCount)
@@ -561,9 +576,9 @@ public final class MessageStore {
 
     /// Makes everything durable and marks the stop as clean. The store must not be used afterwards.
     public func close() throws(StorageError) {
+        try commitLog.flushNow()
         try endTurn()
         if let viewsFailure { throw viewsFailure }
-        try commitLog.flushNow()
         beginWritingQueueTails()
         while try writeQueueTails(atMost: 1024) {}
         try checkpointer.finish(self)

@@ -8,6 +8,9 @@ public struct StoreConfiguration: Sendable {
     public var commitLogPath: String
     /// Bytes of one segment (`mappedFileSizeCommitLog`), default 1 GiB.
     public var segmentSize = 1024 * 1024 * 1024
+    /// Bytes of one of the four chunks in which the newest records lie in memory; nil for what the largest message needs, at
+    /// least 4 MiB. A record that does not fit is refused.
+    public var tailChunkSize: Int?
     public var consumeQueue = ConsumeQueueConfiguration()
     /// Whether messages are indexed by key (`messageIndexEnable`).
     public var isMessageIndexEnabled = true

@@ -58,7 +58,11 @@ final class MemoryDisk: Disk {
     func lock(_ path: String) throws(DiskError) -> any DiskFile { try open(path, .createIfMissing) }
     func synchronizeAll(_ path: String) throws(DiskError) {}
     func synchronizeAllInBackground(_ path: String, _ completion: @escaping (DiskError?) -> Void) { completion(nil) }
+    func makeFileInBackground(
+        _ path: String, size: Int, reserved: Int, _ completion: @escaping (Result<any DiskFile, DiskError>) -> Void
+    ) { completion(.failure(DiskError(kind: .other, operation: "make", path: path))) }
     func space(at path: String) throws(DiskError) -> DiskSpace { DiskSpace(available: 1, total: 2) }
+    var pushesBack: Bool { false }
 }
 
 private final class MemoryFile: DiskFile {
@@ -97,7 +101,13 @@ private final class MemoryFile: DiskFile {
         content.durable = content.bytes
     }
     func synchronizeInBackground(_ completion: @escaping (DiskError?) -> Void) { completion(nil) }
+    func writeInBackground(
+        _ bytes: UnsafeRawBufferPointer, of owner: AnyObject, at offset: Int,
+        _ completion: @escaping (DiskError?) -> Void
+    ) { completion(DiskError(kind: .other, operation: "write", path: path)) }
     func allocate(size: Int) throws(DiskError) {}
+    func allocateInBackground(size: Int, _ completion: @escaping (DiskError?) -> Void) { completion(nil) }
     func truncate(to size: Int) throws(DiskError) { content.bytes.removeSubrange(min(size, content.bytes.count)...) }
     func close() {}
+    func closeInBackground() {}
 }

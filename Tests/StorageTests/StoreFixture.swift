@@ -131,7 +131,7 @@ extension MessageStore {
         }
     }
 
-    func state(_ text: String) throws { try appendState(Array(text.utf8).span.bytes) }
+    func state(_ text: String) throws { try appendState(Array(text.utf8).span.bytes, isAnswered: true) }
 }
 
 /// Bytes of the record of a message to `T` with this body and no properties.

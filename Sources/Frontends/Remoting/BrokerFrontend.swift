@@ -28,6 +28,8 @@ public final class BrokerFrontend {
     private var sessions: [ObjectIdentifier: BrokerSession] = [:]
     /// Sessions whose clients have been asked something.
     private var asking: [ObjectIdentifier: BrokerSession] = [:]
+    /// Producers that are not read from until the disk has taken what they sent.
+    private var heldBack: [Connection] = []
     private unowned var loop: EventLoop?
     private var ticker: LoopTimer?
     private var housekeeper: LoopTimer?
@@ -97,10 +99,22 @@ public final class BrokerFrontend {
             return fail(error)
         }
         writtenGate.release(upTo: broker.written)
+        if !heldBack.isEmpty, !broker.store.isBehind { resumeHeldBack() }
         if !flushedGate.isEmpty {
             flushedGate.release(upTo: broker.flushed)
             if !flushedGate.isEmpty { broker.flush() }
         }
+    }
+
+    /// Reads nothing more from a producer while the disk is behind.
+    func holdBack(_ connection: Connection) {
+        connection.pauseReading()
+        heldBack.append(connection)
+    }
+
+    private func resumeHeldBack() {
+        for connection in heldBack { connection.resumeReading() }
+        heldBack.removeAll(keepingCapacity: true)
     }
 
     private func flushFinished() {
@@ -129,6 +143,7 @@ public final class BrokerFrontend {
         log.error("the store has failed: no message is taken any more", ["error": error.description])
         writtenGate.abandon("the store has failed")
         flushedGate.abandon("the store has failed")
+        resumeHeldBack()
         storeFailed(error)
     }
 

@@ -83,6 +83,8 @@ public final class BrokerSession {
         case handled
         /// There is no whole frame yet; the next one takes `bytes` bytes in all.
         case incomplete(bytes: Int)
+        /// The next frame brings a message while the disk is behind: it stays in front of the input. Ask again later.
+        case heldBack
         /// Nothing behind this can be understood. Close the connection.
         case malformed(reason: String)
     }
@@ -104,6 +106,7 @@ public final class BrokerSession {
             input.consume(frame.size)
             return .malformed(reason: error.description)
         }
+        if header.isSend, broker.store.isBehind { return .heldBack }
         handle(BrokerRequest(header: header, input: input, body: frame.body))
         input.consume(frame.size)
         return .handled
@@ -235,6 +238,7 @@ extension BrokerSession: ConnectionHandler {
             switch next(input) {
             case .handled: continue
             case .incomplete(let bytes): return connection.expect(bytes: bytes)
+            case .heldBack: return frontend.holdBack(connection)
             case .malformed(let reason):
                 frontend.log.warning(
                     "connection closed: not the remoting protocol", ["peer": peer.description, "reason": reason])

@@ -28,6 +28,7 @@ final class Checkpointer {
         case writingQueues
         case writingIndex
         case writingSnapshot
+        case waitingForLog
         case synchronizing
     }
 
@@ -83,7 +84,11 @@ final class Checkpointer {
             if try !store.writeIndex(maximumBytes: Self.indexBytesPerStep) { stage = .writingSnapshot }
         case .writingSnapshot:
             try writeSnapshotIfDue(store)
-            synchronize(store)
+            stage = .waitingForLog
+            try continueRound(store)
+        case .waitingForLog:
+            // A snapshot that knows more than the log would survive it.
+            if store.written >= next.stateOffset { synchronize(store) }
         case .synchronizing: break
         }
     }
@@ -113,7 +118,6 @@ final class Checkpointer {
         store.index?.restartWriteBack()
     }
 
-    /// - Precondition: everything appended is written, so that the snapshot holds nothing that a crash would take back.
     private func writeSnapshotIfDue(_ store: MessageStore) throws(StorageError) {
         try store.endTurn()
         let end = store.commitLog.end

@@ -9,6 +9,9 @@ import Telemetry
 /// turn of the loop, hands everything new to the kernel; ``flushInBackground()`` makes it durable. Three offsets follow each
 /// other and never go back: `flushed` ≤ `written` ≤ `end`.
 ///
+/// While the disk makes writers wait, a worker thread writes (`CommitLog+WriteBehind.swift`): `written` follows when it has,
+/// and ``isBehind`` says when producers should be held up until then.
+///
 /// - Invariant: a record never spans two segments; where one does not fit, a blank record fills the segment (size of the
 ///   rest, magic 0xCBD43194).
 /// - Invariant: behind `end` the segments hold zeros, so a scan after a crash cannot take old bytes for new ones.
@@ -24,22 +27,28 @@ public final class CommitLog {
     static let tailChunkSizeMinimum = 4 * 1024 * 1024
 
     let directory: String
-    private let segmentSize: Int
-    private let disk: any Disk
+    let segmentSize: Int
+    let disk: any Disk
     private let log: Log
     @exclusivity(unchecked) private(set) var segments: [Segment]
-    @exclusivity(unchecked) private var tail: LogTail
+    @exclusivity(unchecked) private(set) var tail: LogTail
 
     /// Where the next record will begin.
     @exclusivity(unchecked) public private(set) var end: PhysicalOffset
     /// Everything before is in the page cache: it survives the process.
-    @exclusivity(unchecked) public private(set) var written: PhysicalOffset
+    @exclusivity(unchecked) public internal(set) var written: PhysicalOffset
     /// Everything before is on the medium: it survives a power cut.
     @exclusivity(unchecked) public private(set) var flushed: PhysicalOffset
     /// Everything before is in the views; what lies behind stays in memory for them.
     @exclusivity(unchecked) var dispatched: PhysicalOffset
     /// Why the log takes no more appends, or nil.
     @exclusivity(unchecked) public private(set) var failure: DiskError?
+    /// A worker thread writes.
+    @exclusivity(unchecked) var isWritingBehind = false
+    /// Room is being reserved, or the next segment made, on a worker thread.
+    @exclusivity(unchecked) var isMakingRoom = false
+    /// The next segment's file, made in advance under another name.
+    var spare: (any DiskFile)?
     /// Called when the tail is full: writes everything and shows it to the views, so that its memory is free again.
     var drainTail: () throws(StorageError) -> Void = { () throws(StorageError) in }
     /// Called when ``flushed`` has moved, or the log has failed.
@@ -68,8 +77,8 @@ public final class CommitLog {
         self.flushed = flushed
         // A record is a body and at most 64 KiB of everything else, twice for the checksum's separator and rounding.
         let recordMaximum = configuration.messageSizeMaximum + 128 * 1024
-        tail = LogTail(
-            chunkSize: max(recordMaximum, Self.tailChunkSizeMinimum), chunkCount: Self.tailChunkCount, start: end)
+        let chunkSize = configuration.tailChunkSize ?? max(recordMaximum, Self.tailChunkSizeMinimum)
+        tail = LogTail(chunkSize: chunkSize, chunkCount: Self.tailChunkCount, start: end)
     }
 
     // MARK: - Append
@@ -145,6 +154,7 @@ public final class CommitLog {
 
     private func makeSegment(start: PhysicalOffset) throws(StorageError) -> Segment {
         let path = directory + "/" + Segment.name(start: start)
+        if let segment = try takeSpare(path, start: start) { return segment }
         do {
             let isPreallocated = disk.exists(path)
             let file = try disk.open(path, .createIfMissing)
@@ -169,16 +179,26 @@ public final class CommitLog {
         }
     }
 
-    private func reserve(_ size: Int, in segment: Segment) throws(DiskError) {
+    func reserve(_ size: Int, in segment: Segment) throws(DiskError) {
         try segment.file.allocate(size: size)
         segment.reservedSize = size
     }
 
     // MARK: - Write and flush
 
-    /// Hands every record that is only in memory to the kernel; ``written`` becomes ``end``.
+    /// Hands every record that is only in memory to the kernel; ``written`` becomes ``end``. While the disk makes writers wait
+    /// it does so on a worker thread, and ``written`` follows in a later turn.
     /// - Throws: ``StorageError/stopped(_:)``; the log takes no appends any more.
     func writeOut() throws(StorageError) {
+        if let failure { throw .stopped(failure) }
+        guard written < end, !isWritingBehind else { return }
+        makeRoomAhead()
+        if disk.pushesBack { writeBehind() } else { try writeNow() }
+    }
+
+    /// Hands every record that is only in memory to the kernel on this thread; ``written`` becomes ``end``.
+    /// - Throws: ``StorageError/stopped(_:)``; the log takes no appends any more.
+    func writeNow() throws(StorageError) {
         if let failure { throw .stopped(failure) }
         guard written < end else { return }
         do {
@@ -235,13 +255,18 @@ public final class CommitLog {
 
     private func flushFailed(_ error: DiskError) {
         isFlushing = false
+        failInBackground(error)
+    }
+
+    /// ``fail(_:)``, for work that nobody waits for: those who wait for a watermark hear of it.
+    func failInBackground(_ error: DiskError) {
         fail(error)
         flushFinished()
     }
 
-    /// Writes and synchronises everything, on this thread. For the end of the process.
+    /// Writes and synchronises everything, on this thread.
     func flushNow() throws(StorageError) {
-        try writeOut()
+        try writeNow()
         guard flushed < written else { return }
         do {
             try disk.synchronizeDirectory(directory)
@@ -360,7 +385,7 @@ public final class CommitLog {
 
     // MARK: - Segments
 
-    private func segment(holding offset: PhysicalOffset) -> Segment { segments[index(holding: offset)] }
+    func segment(holding offset: PhysicalOffset) -> Segment { segments[index(holding: offset)] }
 
     private func index(holding offset: PhysicalOffset) -> Int {
         if let last = segments.last, offset >= last.start { return segments.count - 1 }
@@ -391,7 +416,7 @@ public final class CommitLog {
         }
         do {
             try disk.remove(first.file.path)
-            first.file.close()
+            first.file.closeInBackground()
         } catch {
             throw StorageError(error)
         }

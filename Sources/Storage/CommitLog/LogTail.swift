@@ -12,6 +12,8 @@ struct LogTail {
         let buffer: ByteBuffer
         /// Bytes from `start` that the segment file has.
         @exclusivity(unchecked) var writtenCount = 0
+        /// A worker thread reads the bytes to write them: they stay what and where they are.
+        @exclusivity(unchecked) var isLent = false
         /// The segment ends here: what follows belongs to another file, and so to another chunk.
         @exclusivity(unchecked) var isClosed = false
         var end: PhysicalOffset { start.advanced(by: buffer.count) }
@@ -48,7 +50,9 @@ struct LogTail {
             chunks.append(fresh)
             return fresh
         }
-        guard chunks[0].writtenCount == chunks[0].buffer.count, chunks[0].end <= dispatched else { return nil }
+        guard chunks[0].writtenCount == chunks[0].buffer.count, chunks[0].end <= dispatched, !chunks[0].isLent else {
+            return nil
+        }
         let reused = chunks.removeFirst()
         reused.start = offset
         reused.buffer.removeAll()
