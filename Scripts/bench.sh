@@ -18,6 +18,13 @@ calculate() { awk "BEGIN { printf \"%.${2:-2}f\", $1 }"; }
 row() { printf '%-62s %s\n' "$1" "$2"; }
 memory() { awk '/^VmRSS/ { printf "%.1f", $2 / 1024 }' "/proc/$1/status"; }
 
+# How long a turn of the server's loop took, in µs since its start: p99.9 and the longest.
+turns() {
+    echo "of $("$apus" status --name loopTurns --output csv | tail -1 | cut -d, -f3) turns p99.9 took \
+$("$apus" status --name loopTurnMicrosP999 --output csv | tail -1 | cut -d, -f3) µs, the longest \
+$("$apus" status --name loopTurnMicrosMax --output csv | tail -1 | cut -d, -f3) µs"
+}
+
 # name, arguments of produce: a row with the costs of sends.
 produce_row() {
     local name=$1 result
@@ -84,16 +91,20 @@ $(calculate "$(field serverPeakResidentBytes "$many") / 1048576" 0) MiB"
     # Time for the last line to be written.
     sleep 1
     ;;
+--calm)
+    result=$(bench produce --create-topic --rate 1000 --in-flight 1000 --duration 20s)
+    row "1,000 sends/s on a quiet disk" "p50 $(field sentRequestP50 "$result") p99.9 $(field sentRequestP999 "$result") max $(field sentRequestMax "$result") µs"
+    row "  the loop" "$(turns)"
+    ;;
 --stalls)
-    quiet=$(bench produce --create-topic --rate 1000 --in-flight 1000 --duration 20s)
-    row "1,000/s on a quiet disk" "p50 $(field sentRequestP50 "$quiet") p99.9 $(field sentRequestP999 "$quiet") max $(field sentRequestMax "$quiet") µs"
     junk=$(mktemp "${TMPDIR:-/tmp}/apus-junk.XXXXXX")
     (while dd if=/dev/zero of="$junk" bs=1M count=4096 conv=fdatasync status=none; do :; done) &
     writer=$!
     trap 'kill $writer 2>/dev/null || true; rm -f "$junk"' EXIT
     sleep 2
-    busy=$(bench produce --rate 1000 --in-flight 1000 --duration 20s)
+    busy=$(bench produce --create-topic --rate 1000 --in-flight 1000 --duration 20s)
     row "the same while another process saturates the disk" "p50 $(field sentRequestP50 "$busy") p99.9 $(field sentRequestP999 "$busy") max $(field sentRequestMax "$busy") µs"
+    row "  the loop" "$(turns)"
     ;;
 --cold)
     bench produce --create-topic --topic cold --batch 32 --count 4000000 >/dev/null
@@ -108,10 +119,15 @@ $(calculate "$(field serverPeakResidentBytes "$many") / 1048576" 0) MiB"
     result=$(bench produce --create-topic --topic hot --rate 1000 --in-flight 1000 --duration 10s)
     wait $reader
     row "1,000/s while a consumer reads 4 GB of cold messages" "p50 $(field sentRequestP50 "$result") p99.9 $(field sentRequestP999 "$result") max $(field sentRequestMax "$result") µs"
+    row "  the loop" "$(turns)"
     ;;
 
 # --- Sections -------------------------------------------------------------------------------------------------------------
-sends | pulls | topics | idle | stalls | cold) with_server "--$1" ;;
+sends | pulls | topics | idle | cold) with_server "--$1" ;;
+stalls)
+    with_server --calm
+    with_server --stalls
+    ;;
 flush)
     read -r asynchronous _ < <(with_server --flush)
     read -r synchronous latency < <(SETTINGS="--flush SYNC_FLUSH" with_server --flush)

@@ -10,7 +10,7 @@ import Testing
 @Suite("Commands for a cluster")
 struct ClusterCommandTests {
     static let table = CommandTable(
-        SendCommand.all + ConsumeCommand.all + TopicCommands.all + GroupCommands.all,
+        SendCommand.all + ConsumeCommand.all + TopicCommands.all + GroupCommands.all + StatusCommand.all,
         groups: [TopicCommands.group, GroupCommands.group])
 
     private func parse(_ words: [String], environment: [String: String] = [:]) throws -> Invocation {

@@ -30,7 +30,7 @@ public final class BrokerFrontend {
     private var asking: [ObjectIdentifier: BrokerSession] = [:]
     /// Producers that are not read from until the disk has taken what they sent.
     private var heldBack: [Connection] = []
-    private unowned var loop: EventLoop?
+    private(set) unowned var loop: EventLoop?
     private var ticker: LoopTimer?
     private var housekeeper: LoopTimer?
     /// Called when the store has failed and the process should stop.

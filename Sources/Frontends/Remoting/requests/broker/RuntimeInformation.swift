@@ -2,7 +2,9 @@ import Base
 import BrokerCore
 import Model
 import RemotingProtocol
+import Runtime
 import Storage
+import Telemetry
 
 /// 28 `GET_BROKER_RUNTIME_INFO`, 315 `VIEW_BROKER_STATS_DATA`: what a broker says about its own running.
 ///
@@ -18,6 +20,7 @@ extension BrokerSession {
         } catch {
             throw Refusal(error)
         }
+        addLoop(to: &table)
         for (name, value) in Self.withoutMeaning { table[name] = value }
         table["brokerVersionDesc"] = "V4_9_8"
         table["brokerVersion"] = String(CommandVersion.own)
@@ -54,6 +57,17 @@ extension BrokerSession {
         table["getMissTps"] = rates(\.fetchesMissed)
         table["getTotalTps"] = rates(\.fetchesFound, \.fetchesMissed)
         table["getTransferedTps"] = rates(\.messagesFetched)
+    }
+
+    /// Names of our own: how long anything had to wait for the broker's thread.
+    private func addLoop(to table: inout [String: String]) {
+        guard let loop = frontend.loop else { return }
+        let turns = loop.turnDurations
+        table["loopTurns"] = String(turns.count)
+        table["loopTurnMicrosP50"] = String(turns.value(at: 0.5) / 1_000)
+        table["loopTurnMicrosP99"] = String(turns.value(at: 0.99) / 1_000)
+        table["loopTurnMicrosP999"] = String(turns.value(at: 0.999) / 1_000)
+        table["loopTurnMicrosMax"] = String(turns.maximum / 1_000)
     }
 
     private func addStore(to table: inout [String: String]) throws(StorageError) {
