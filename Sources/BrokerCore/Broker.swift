@@ -25,6 +25,7 @@ public final class Broker {
     public var topicChanged: (String) -> Void = { _ in }
     /// Called when a topic was created because a message came for it: the cluster's other brokers are told.
     public var topicAutoCreated: (TopicConfiguration) -> Void = { _ in }
+    let transactions: TransactionChecks
     private let recordBuffer = ByteBuffer(capacity: 1024)
     private var lastExpiry: MonotonicTime
     @exclusivity(unchecked) public internal(set) var metrics = BrokerMetrics()
@@ -51,10 +52,12 @@ public final class Broker {
         members = Membership(expiryMilliseconds: configuration.memberExpiryMilliseconds, log: log)
         locks = QueueLocks(expiryMilliseconds: configuration.lockExpiryMilliseconds)
         heldFetches = HeldFetches(now: clock.monotonic)
+        transactions = TransactionChecks(configuration.transactions)
         lastExpiry = clock.monotonic
         started = clock.timestamp
         do {
             try makeSystemTopics()
+            transactions.begin(self, try halfQueue())
         } catch {
             throw error.storageError
         }
@@ -90,6 +93,11 @@ public final class Broker {
             lastExpiry = now
             members.expire(now: now) { notifies($0) }
             locks.expire(now: now)
+        }
+        do {
+            try transactions.step(self)
+        } catch {
+            throw error.storageError
         }
     }
 

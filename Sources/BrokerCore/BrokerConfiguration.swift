@@ -35,6 +35,7 @@ public struct BrokerConfiguration: Sendable {
     public var memberExpiryMilliseconds: Int64 = 120_000
     /// A queue lock that is not renewed for so long is free (`rocketmq.broker.rebalance.lockMaxLiveTime`), in ms.
     public var lockExpiryMilliseconds: Int64 = 60_000
+    public var transactions = TransactionConfiguration()
 
     public init() {}
 }

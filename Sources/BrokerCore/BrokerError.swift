@@ -33,6 +33,9 @@ public enum BrokerError: Error, Equatable, Sendable {
     case subscriptionOld(String)
     case subscriptionUnparsable
     case sqlNotEnabled
+    case transaction(TransactionError)
+    /// `rejectTransactionMessage`.
+    case transactionsForbidden
     // The store
     case storage(StorageError)
     case refusesMessages

@@ -12,6 +12,13 @@ public struct BrokerMetrics: Equatable, Sendable {
     public var fetchesMissed: Int64 = 0
     public var fetchesHeld: Int64 = 0
     public var fetchesExpired: Int64 = 0
+    /// Half messages that were stored, and what became of them.
+    public var halvesStored: Int64 = 0
+    public var transactionsCommitted: Int64 = 0
+    public var transactionsRolledBack: Int64 = 0
+    public var transactionsGivenUp: Int64 = 0
+    /// Questions to producers.
+    public var transactionsChecked: Int64 = 0
     public init() {}
 }
 

@@ -459,27 +459,64 @@ public final class MessageStore {
         return try? MessageRecord(scratch.bytes)
     }
 
-    /// Appends the record that begins at `offset` to `buffer`.
+    /// Appends the record that begins at `offset` to `buffer`, waiting for the medium if need be.
     /// - Returns: false, with nothing appended, when no whole record begins there.
     public func readRecord(at offset: PhysicalOffset, into buffer: ByteBuffer) throws(StorageError) -> Bool {
+        try readRecord(at: offset, mayWait: true, into: buffer) == .done
+    }
+
+    /// How reading one record went.
+    public enum RecordOutcome: Equatable, Sendable {
+        case done
+        /// The record is on the medium only: ``prefetchRecord(at:_:)``, then read again.
+        case cold
+        /// No whole record begins there.
+        case missing
+    }
+
+    /// Appends the record that begins at `offset` to `buffer`; nothing unless the outcome is ``RecordOutcome/done``.
+    /// - Parameter mayWait: whether to block until the medium delivers, instead of answering ``RecordOutcome/cold``.
+    public func readRecord(
+        at offset: PhysicalOffset, mayWait: Bool, into buffer: ByteBuffer
+    ) throws(StorageError) -> RecordOutcome {
         let scratch = scratch
         scratch.removeAll()
-        guard try commitLog.read(at: offset, size: 8, mayWait: true, into: scratch) == .done else { return false }
+        switch try commitLog.read(at: offset, size: 8, mayWait: mayWait, into: scratch) {
+        case .done: break
+        case .cold: return .cold
+        case .outside: return .missing
+        }
         let size = Int(scratch.bytes.bigEndian(at: 0, as: Int32.self))
         let magic = scratch.bytes.bigEndian(at: 4, as: UInt32.self)
         guard magic == MessageRecord.magicV1 || magic == MessageRecord.magicV2, size >= MessageRecord.sizeMinimum,
             size <= configuration.segmentSize
-        else { return false }
+        else { return .missing }
         let begin = buffer.count
-        guard try commitLog.read(at: offset, size: size, mayWait: true, into: buffer) == .done else { return false }
+        switch try commitLog.read(at: offset, size: size, mayWait: mayWait, into: buffer) {
+        case .done: break
+        case .cold: return .cold
+        case .outside: return .missing
+        }
         let span = buffer.bytes.extracting(begin..<buffer.count)
         guard let record = try? MessageRecord(span), record.physicalOffset == offset,
             RecordCheck.isIntact(record, in: span)
         else {
             buffer.truncate(to: begin)
-            return false
+            return .missing
         }
-        return true
+        return .done
+    }
+
+    /// Brings the record at `offset`, which was ``RecordOutcome/cold``, and what follows it into the page cache, and calls
+    /// `completion` in a later turn.
+    public func prefetchRecord(at offset: PhysicalOffset, _ completion: @escaping () -> Void) {
+        metrics.coldReads += 1
+        commitLog.prefetchInBackground(offset, size: FetchLimits.prefetchSize, completion)
+    }
+
+    /// The entry of the queue at `offset`; nil when the queue has no message there, or none that is visible.
+    public func entry(of queue: StoredQueue, at offset: QueueOffset) throws(StorageError) -> ConsumeQueueEntry? {
+        try withDisk { () throws(DiskError) in try queue.consumeQueue.entry(at: offset) }
     }
 
     /// Where the newest messages of a topic with this key are, in the order of the log.

@@ -62,6 +62,15 @@ final class TestBroker {
         return appended
     }
 
+    /// Sends bytes that are no text.
+    func sendBytes(_ topic: String, _ body: [UInt8]) throws {
+        let topicBytes = Array(topic.utf8)
+        let queue = try broker.store.queue(topic: topic, QueueID(0))
+        _ = try broker.append(
+            MessageDraft(topic: topicBytes.span.bytes, body: body.span.bytes, properties: RawSpan()), to: queue)
+        try broker.endTurn()
+    }
+
     func fetch(
         _ topic: String, from offset: Int64 = 0, queueID: Int32 = 0, filter: TagFilter = .all
     ) throws -> (FetchResult, [String]) {
@@ -108,6 +117,14 @@ final class TestChannel: ClientChannel {
     let peer = HostAddress.loopback(port: 2)
     var notices: [String] = []
     func membersChanged(of group: String) { notices.append(group) }
+    var isReachable = true
+    var checks: [(queueOffset: Int64, physicalOffset: Int64, record: [UInt8], uniqueKey: String?)] = []
+    func checkTransaction(_ check: TransactionCheck) {
+        checks.append(
+            (
+                check.queueOffset.rawValue, check.physicalOffset.rawValue, check.record.bytes.array(), check.uniqueKey
+            ))
+    }
 }
 
 /// Somebody who waits for messages and notes how the waiting ended.

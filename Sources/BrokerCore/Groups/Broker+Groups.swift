@@ -61,9 +61,10 @@ extension Broker {
                 monotonic: clock.monotonic)
         }
         for group in heartbeat.producerGroups {
-            members.register(
+            let isNew = members.register(
                 producerGroup: group, of: heartbeat.identity, on: channel, now: clock.timestamp,
                 monotonic: clock.monotonic)
+            if isNew { transactions.producerCame(group, now: clock.monotonic) }
         }
     }
 

@@ -6,6 +6,10 @@ public protocol ClientChannel: AnyObject {
     var peer: HostAddress { get }
     /// Tells the client that the members of one of its groups have changed. Best effort.
     func membersChanged(of group: String)
+    /// Whether it takes more at present: it is open, and its peer reads.
+    var isReachable: Bool { get }
+    /// Asks the client, a producer, what became of a half message. It answers by ending the transaction, or not at all.
+    func checkTransaction(_ check: TransactionCheck)
 }
 
 /// Who a client says it is.

@@ -103,14 +103,16 @@ public final class Membership {
         if notifies, isNew || hasChanged { notify(group) }
     }
 
+    /// - Returns: whether the group has a producer more.
     func register(
         producerGroup name: String, of identity: ClientIdentity, on channel: any ClientChannel, now: Timestamp,
         monotonic: MonotonicTime
-    ) {
+    ) -> Bool {
         let group = producerGroups[name] ?? ProducerGroup(name: name)
         producerGroups[name] = group
-        _ = Self.touch(
-            &group.members, channel, identity, now, monotonic.advanced(byMilliseconds: expiryMilliseconds))
+        return Self.touch(
+            &group.members, channel, identity, now, monotonic.advanced(byMilliseconds: expiryMilliseconds)
+        ).isNew
     }
 
     private static func touch(

@@ -34,6 +34,11 @@ final class SettlementLedger {
         offsets(kind, queueID)?.firstMissing ?? .zero
     }
 
+    /// The first record of the queue at or behind `offset` that waits, or would if there is none yet.
+    func firstPending(_ kind: PendingID.Kind, _ queueID: QueueID, from offset: QueueOffset) -> QueueOffset {
+        offsets(kind, queueID)?.firstMissing(from: offset) ?? offset
+    }
+
     /// How many records before `end` wait in the queue.
     func pendingCount(_ kind: PendingID.Kind, _ queueID: QueueID, before end: QueueOffset) -> Int64 {
         guard let offsets = offsets(kind, queueID) else { return end.rawValue }
@@ -97,6 +102,20 @@ struct SettledOffsets {
     var firstMissing: QueueOffset {
         guard let first = words.first else { return QueueOffset(base) }
         return QueueOffset(base + Int64((~first).trailingZeroBitCount))
+    }
+
+    func firstMissing(from offset: QueueOffset) -> QueueOffset {
+        let distance = max(offset.rawValue, base) - base
+        var index = Int(distance / Self.width)
+        guard index < words.count else { return QueueOffset(base + distance) }
+        // What lies before the offset counts as there.
+        var word = words[words.startIndex + index] | (1 << UInt64(distance % Self.width) - 1)
+        while word == .max {
+            index += 1
+            guard index < words.count else { return QueueOffset(base + Int64(index) * Self.width) }
+            word = words[words.startIndex + index]
+        }
+        return QueueOffset(base + Int64(index) * Self.width + Int64((~word).trailingZeroBitCount))
     }
 
     mutating func insert(_ offset: QueueOffset) {

@@ -4,12 +4,13 @@ import Model
 import Storage
 
 /// Everything of a broker that must survive it and is no message: topics, groups, consumer offsets, which pending records are
-/// settled. A view over the state records of the log, and over the messages that pending records became.
+/// settled, how often producers were asked about half messages. A view over the state records of the log, and over the messages that pending records became.
 final class BrokerState: StateView {
     let topics = TopicTable()
     let groups = GroupTable()
     let offsets = OffsetTable()
     let ledger = SettlementLedger()
+    let checkedHalves = CheckedHalves()
     /// Offsets that one snapshot record holds at the most, to keep records small.
     static let offsetsPerRecord = 1_000
 
@@ -27,8 +28,10 @@ final class BrokerState: StateView {
             }
         case .groupOffsetsRemoved(let name): offsets.removeGroup(name)
         case .topicOffsetsRemoved(let name): offsets.removeTopic(name)
-        case .settled(let list): for pending in list { ledger.settle(pending) }
-        case .settledBefore(let pending): ledger.settle(before: pending)
+        case .settled(let list): for pending in list { settle(pending) }
+        case .settledBefore(let pending):
+            ledger.settle(before: pending)
+            if pending.kind == .half { checkedHalves.remove(before: pending.queueOffset) }
         case .settledWords(let first, let words):
             for (index, word) in words.enumerated() {
                 let offset = first.queueOffset.advanced(by: index * UInt64.bitWidth)
@@ -37,10 +40,15 @@ final class BrokerState: StateView {
                 }
                 ledger.settle(word: word, at: PendingID(first.kind, first.queueID, offset))
             }
+        case .halvesChecked(let list):
+            for half in list where !ledger.isSettled(half.pending) { checkedHalves.note(half) }
         }
     }
 
-    func settle(_ pending: PendingID) { ledger.settle(pending) }
+    func settle(_ pending: PendingID) {
+        ledger.settle(pending)
+        if pending.kind == .half { checkedHalves.remove(pending.queueOffset) }
+    }
 
     func topicRemoved(by span: RawSpan) -> String? {
         guard case .topicRemoved(let name, _)? = try? StateRecord(span) else { return nil }
@@ -71,5 +79,6 @@ final class BrokerState: StateView {
         }
         if !batch.isEmpty { emitRecord(.offsets(batch)) }
         ledger.snapshot(emitRecord)
+        checkedHalves.snapshot(emitRecord)
     }
 }

@@ -20,6 +20,7 @@ import Storage
 ///        8  pending records settled without a message: count 4; each 8 (``PendingID/field``)
 ///        9  everything before a pending record settled, in snapshots: 8
 ///       10  words of 64 offsets from a pending record on, set where settled, in snapshots: 8, count 4; each 8
+///       20  half messages whose producers were asked: count 4; each: pending record 8, times asked 4, time of the last 8
 enum StateRecord {
     case topicPut(TopicConfiguration, at: Timestamp)
     case topicRemoved(String, at: Timestamp)
@@ -31,6 +32,7 @@ enum StateRecord {
     case settled([PendingID])
     case settledBefore(PendingID)
     case settledWords(PendingID, [UInt64])
+    case halvesChecked([CheckedHalf])
 
     struct Offset {
         var topic: String
@@ -88,6 +90,14 @@ enum StateRecord {
             buffer.append(bigEndian: pending.field)
             buffer.append(bigEndian: UInt32(words.count))
             for word in words { buffer.append(bigEndian: word) }
+        case .halvesChecked(let list):
+            buffer.append(UInt8(20))
+            buffer.append(bigEndian: UInt32(list.count))
+            for half in list {
+                buffer.append(bigEndian: half.pending.field)
+                buffer.append(bigEndian: half.count)
+                buffer.append(bigEndian: half.time.milliseconds)
+            }
         }
     }
 
@@ -168,6 +178,16 @@ enum StateRecord {
             var words: [UInt64] = []
             for _ in 0..<count { words.append(try reader.integer(span)) }
             self = .settledWords(pending, words)
+        case 20:
+            let count: UInt32 = try reader.integer(span)
+            var list: [CheckedHalf] = []
+            for _ in 0..<count {
+                list.append(
+                    CheckedHalf(
+                        pending: try reader.pending(span), count: try reader.integer(span),
+                        time: Timestamp(milliseconds: try reader.integer(span))))
+            }
+            self = .halvesChecked(list)
         default: throw StateRecordError("a state record of kind \(kind)")
         }
     }

@@ -96,6 +96,12 @@ extension Broker {
 
     // MARK: - System topics
 
+    /// One of the system topics that are made with the first message in them: one queue.
+    func systemTopic(_ name: String) throws(BrokerError) -> Topic {
+        if let topic = state.topics[name] { return topic }
+        return try makeTopic(TopicConfiguration(name: name, readQueueCount: 1, writeQueueCount: 1))
+    }
+
     /// Makes the topics that every broker has, where they are missing (remoting reference §1.8).
     func makeSystemTopics() throws(BrokerError) {
         let none = Permission(rawValue: 0)

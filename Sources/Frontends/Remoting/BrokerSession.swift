@@ -49,6 +49,9 @@ public final class BrokerSession {
     /// Where answers go; nil when the connection is gone.
     var output: ByteBuffer? { ownOutput ?? (connection?.isOpen == true ? connection?.output : nil) }
 
+    /// Whether the client takes less than it is sent.
+    var isCongested: Bool { connection?.isCongested ?? false }
+
     /// Says that something was appended to ``output``.
     func outputAdded() { connection?.outputAdded() }
 
@@ -187,6 +190,7 @@ public final class BrokerSession {
     private func dispatch(_ request: BrokerRequest) throws(Refusal) {
         switch header.requestCode {
         case .sendMessage, .sendMessageV2, .sendBatchMessage: try sendMessage(request)
+        case .endTransaction: try endTransaction(request)
         case .pullMessage, .litePullMessage: try pullMessage(request)
         case .queryConsumerOffset: try queryConsumerOffset(request)
         case .updateConsumerOffset: try updateConsumerOffset(request)

@@ -66,6 +66,9 @@ struct Refusal: Error {
             self.init(.subscriptionParseFailed, "parse the consumer's subscription failed")
         case .sqlNotEnabled:
             self.init(.systemError, "The broker does not support consumer to filter message by SQL92")
+        case .transaction(let error): self.init(.systemError, Self.text(error))
+        case .transactionsForbidden:
+            self.init(.noPermission, "the broker[\(broker.address)] sending transaction message is forbidden")
         case .storage(let error): self.init(error)
         case .refusesMessages: self.init(.serviceNotAvailable, Self.notAvailable("the disk is too full or has failed"))
         }
@@ -78,6 +81,17 @@ struct Refusal: Error {
         case .recordTooLarge(let size, let maximum):
             self.init(.messageIllegal, "the message is illegal: a record of \(size) bytes is larger than \(maximum)")
         case .disk, .corrupt: self.init(.systemError, error.description)
+        }
+    }
+
+    private static func text(_ error: TransactionError) -> String {
+        switch error {
+        case .notFound: "Find prepared transaction message failed"
+        case .groupWrong: "The producer group wrong"
+        case .queueOffsetWrong: "The transaction state table offset wrong"
+        case .commitLogOffsetWrong: "The commit log offset wrong"
+        case .ended: "The transaction has been ended before"
+        case .withoutDestination: "The prepared message does not say its topic and queue"
         }
     }
 

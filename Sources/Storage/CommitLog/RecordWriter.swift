@@ -122,6 +122,17 @@ enum RecordWriter {
     }
 }
 
+extension MessageDraft {
+    /// Appends the record that this message would be at these offsets to `buffer`, for a client to read; nothing is stored.
+    public borrowing func appendRecord(
+        queueOffset: QueueOffset, physicalOffset: PhysicalOffset, storeTimestamp: Timestamp, to buffer: ByteBuffer
+    ) {
+        RecordWriter.append(
+            self, size: RecordWriter.size(of: self), queueOffset: queueOffset, physicalOffset: physicalOffset,
+            storeTimestamp: storeTimestamp, to: buffer)
+    }
+}
+
 /// Whether the bytes of a record are the ones that were written.
 enum RecordCheck {
     /// Checks the whole-record checksum where the record has one, else the body's CRC.

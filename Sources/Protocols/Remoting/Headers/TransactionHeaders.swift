@@ -52,6 +52,25 @@ public struct EndTransactionHeader: CommandFields, Equatable {
     }
 }
 
+/// The same, read in place without allocating; the range is a position in the bytes that the header was decoded in.
+public struct EndTransactionFields: Sendable {
+    public var producerGroup: Range<Int>
+    public var tranStateTableOffset: QueueOffset
+    public var commitLogOffset: PhysicalOffset
+    public var commitOrRollback: Int32
+    public var isFromCheck: Bool
+
+    /// - Throws: ``HeaderError`` for a required field that is missing and for numbers that are none.
+    public init(_ header: CommandHeader, in span: RawSpan) throws(HeaderError) {
+        guard let group = header.value("producerGroup", in: span) else { throw .missing(field: "producerGroup") }
+        producerGroup = group
+        tranStateTableOffset = QueueOffset(try header.int64("tranStateTableOffset", in: span))
+        commitLogOffset = PhysicalOffset(try header.int64("commitLogOffset", in: span))
+        commitOrRollback = try header.int32("commitOrRollback", in: span)
+        isFromCheck = header.bool(ifPresent: "fromTransactionCheck", in: span) ?? false
+    }
+}
+
 /// 39 `CHECK_TRANSACTION_STATE`, one-way to one producer of the group; the body is the half message.
 public struct CheckTransactionStateHeader: CommandFields, Equatable {
     public var tranStateTableOffset: QueueOffset

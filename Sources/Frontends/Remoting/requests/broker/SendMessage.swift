@@ -44,10 +44,15 @@ extension BrokerSession {
         try refuseUnsupported(found)
         let appended: MessageStore.Appended
         do throws(BrokerError) {
-            appended = try broker.append(
-                draft(
-                    fields, topic: span.extracting(fields.topic), body: span.extracting(request.body),
-                    properties: rewritten.bytes), to: queue)
+            let draft = draft(
+                fields, topic: span.extracting(fields.topic), body: span.extracting(request.body),
+                properties: rewritten.bytes)
+            // Old clients leave the mark of a transaction on messages that they send back for a retry (`reconsumeTimes`).
+            if found.isHalf, fields.reconsumeTimes == 0 || !found.isDelayed {
+                appended = try prepare(draft, for: queue, group: span.extracting(fields.producerGroup))
+            } else {
+                appended = try broker.append(draft, to: queue)
+            }
         } catch {
             throw refusal(error)
         }
@@ -75,11 +80,6 @@ extension BrokerSession {
 
     /// Kinds of messages that are refused rather than delivered wrongly.
     private func refuseUnsupported(_ found: PropertyRewriter.Found) throws(Refusal) {
-        if found.isHalf {
-            throw Refusal(
-                .noPermission,
-                "the broker[\(broker.configuration.address.address)] sending transaction message is forbidden")
-        }
         if found.isDelayed { throw Refusal(.messageIllegal, "delayed messages are not served by this broker") }
     }
 
