@@ -80,14 +80,6 @@ struct SendErrorTests {
             fields["e"] = "0"
             fields["i"] = "big\u{1}\(big)"
         },
-        Row(
-            name: "half message", code: .noPermission,
-            remark: "the broker[127.0.0.1] sending transaction message is forb"
-        ) {
-            _, fields, _ in
-            fields["e"] = "0"
-            fields["i"] = "TRAN_MSG\u{1}true\u{2}"
-        },
         Row(name: "queue id that is no number", code: .systemError, remark: "") { _, fields, _ in fields["e"] = "one" },
         Row(name: "queue id of 64 bits", code: .systemError, remark: "") { _, fields, _ in fields["e"] = "4294967296" },
         Row(name: "no topic", code: .systemError, remark: "") { _, fields, _ in fields["b"] = nil },

@@ -40,6 +40,8 @@ final class TransactionChecks {
     private var marks: [Mark] = []
     private var isPrefetching = false
     private var hasBegun = false
+    /// Both clocks when the cursor began.
+    private var beginning = (wall: Timestamp(milliseconds: 0), monotonic: MonotonicTime(nanoseconds: 0))
 
     private struct Mark {
         var end: QueueOffset
@@ -88,6 +90,7 @@ final class TransactionChecks {
     /// Notes what was there before the process.
     func begin(_ broker: Broker, _ queue: StoredQueue) {
         hasBegun = true
+        beginning = (broker.clock.timestamp, broker.clock.monotonic)
         cursor = broker.state.ledger.firstPending(.half, HalfMessage.queueID)
         marks.append(Mark(end: queue.maximumOffset, time: nil))
     }
@@ -185,7 +188,9 @@ final class TransactionChecks {
     private func firstCheck(
         of half: HalfMessage, _ broker: Broker, _ stored: MonotonicTime?, _ now: MonotonicTime
     ) -> MonotonicTime {
-        let wall = broker.clock.timestamp
+        // As a clock would show that nobody has set since.
+        let wall = Timestamp(
+            milliseconds: beginning.wall.milliseconds + now.milliseconds(since: beginning.monotonic))
         if let checked = broker.state.checkedHalves[half.record.queueOffset] {
             return Self.time(configuration.checkIntervalMilliseconds, after: checked.time, wall, now)
         }
