@@ -25,6 +25,10 @@ extension BrokerSettings {
         result.notifiesMembers = consumers.notifiesMembershipChanges
         result.memberExpiryMilliseconds = consumers.clientExpiry.milliseconds
         result.messageSizeMaximum = store.messageSizeMaximum
+        result.transactions.rejectsHalves = transactions.areRejected
+        result.transactions.timeoutMilliseconds = transactions.timeout.milliseconds
+        result.transactions.checkIntervalMilliseconds = transactions.checkInterval.milliseconds
+        result.transactions.checkMaximum = Int32(clamping: transactions.checkMaximum)
         return result
     }
 

@@ -31,6 +31,7 @@ public struct BrokerSettings: Sendable {
     public var isTracing: Bool
     public var topics: TopicSettings
     public var consumers: ConsumerSettings
+    public var transactions: TransactionSettings
     public var store: StoreSettings
 }
 
@@ -57,6 +58,13 @@ public struct ConsumerSettings: Sendable {
     /// Share of the machine's memory, in percent, within which messages count as recent.
     public var recentMemoryPercent: Int
     public var queryMessagesMaximum: Int
+}
+
+public struct TransactionSettings: Sendable {
+    public var areRejected: Bool
+    public var timeout: Duration
+    public var checkInterval: Duration
+    public var checkMaximum: Int
 }
 
 public struct StoreSettings: Sendable {
@@ -112,7 +120,7 @@ extension Configuration {
             registrationPeriod: duration("registerNameServerPeriod"),
             registrationTimeout: duration("registerBrokerTimeoutMills"),
             permission: Int32(integer("brokerPermission")), region: text("regionId"), isTracing: boolean("traceOn"),
-            topics: topics, consumers: consumers, store: store)
+            topics: topics, consumers: consumers, transactions: transactions, store: store)
     }
 
     public var nameServer: NameServerSettings {
@@ -152,6 +160,12 @@ extension Configuration {
             oldMessagesMaximum: integer("maxTransferCountOnMessageInDisk"),
             recentMemoryPercent: integer("accessMessageInMemoryMaxRatio"),
             queryMessagesMaximum: integer("defaultQueryMaxNum"))
+    }
+
+    private var transactions: TransactionSettings {
+        TransactionSettings(
+            areRejected: boolean("rejectTransactionMessage"), timeout: duration("transactionTimeOut"),
+            checkInterval: duration("transactionCheckInterval"), checkMaximum: integer("transactionCheckMax"))
     }
 
     private var store: StoreSettings {

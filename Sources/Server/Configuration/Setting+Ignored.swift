@@ -91,11 +91,8 @@ extension Setting {
             """
         ),
         (
-            "transactions are not there yet",
-            """
-            transactionTimeOut transactionCheckMax transactionCheckInterval rejectTransactionMessage
-            transactionOpMsgMaxSize transactionOpBatchInterval
-            """
+            "the end of a transaction is one record and needs no messages of its own",
+            "transactionOpMsgMaxSize transactionOpBatchInterval"
         ),
         (
             "filtering by SQL expressions is not there yet",

@@ -5,7 +5,7 @@ import Base
 extension Setting {
     /// Every setting, in the order in which they are shown. Keys are unique.
     public static let all: [Setting] =
-        network + identity + topics + consumers + store + retention + index + nameServer + ignored
+        network + identity + topics + consumers + transactions + store + retention + index + nameServer + ignored
 
     private static let port = Kind.integer(0...65535)
     private static let ratio = Kind.integer(1...99)
@@ -122,6 +122,23 @@ extension Setting {
             "Messages within this share of the machine's memory from the end of the log count as recent, in percent."),
         Setting(
             "defaultQueryMaxNum", .integer(1...1024), "32", "Most messages that a query by key answers with."),
+    ]
+
+    // MARK: - Transactions
+
+    static let transactions: [Setting] = [
+        Setting("rejectTransactionMessage", .boolean, "false", "Half messages are refused."),
+        Setting(
+            "transactionTimeOut", .duration(.milliseconds, 1...86_400_000), "6000",
+            "How long after it was stored the producers of a half message are asked about it for the first time, unless the "
+                + "message says so itself (CHECK_IMMUNITY_TIME_IN_SECONDS)."),
+        Setting(
+            "transactionCheckInterval", .duration(.milliseconds, 1...86_400_000), "60000",
+            "Time between two such questions. Each half message is asked about on its own time."),
+        Setting(
+            "transactionCheckMax", .integer(0...1_000_000), "15",
+            "Questions after which a half message is given up and goes to TRANS_CHECK_MAX_TIME_TOPIC. Those that find no "
+                + "producer online do not count."),
     ]
 
     // MARK: - Store

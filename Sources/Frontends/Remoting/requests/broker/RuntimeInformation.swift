@@ -43,6 +43,12 @@ extension BrokerSession {
         table["putMessageSizeTotal"] = String(metrics.bytesSent)
         let average = metrics.messagesSent > 0 ? Double(metrics.bytesSent) / Double(metrics.messagesSent) : 0
         table["putMessageAverageSize"] = String(average)
+        // RocketMQ has no words for these in this table; the names are those of its metrics from 5.x on, without `rocketmq_`.
+        table["half_messages"] = String(broker.pendingTransactionCount)
+        table["commit_messages_total"] = String(metrics.transactionsCommitted)
+        table["rollback_messages_total"] = String(metrics.transactionsRolledBack)
+        table["check_transaction_total"] = String(metrics.transactionsChecked)
+        table["discarded_transaction_total"] = String(metrics.transactionsGivenUp)
     }
 
     private func addRates(to table: inout [String: String]) {
