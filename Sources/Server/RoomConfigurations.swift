@@ -22,6 +22,7 @@ extension BrokerSettings {
         result.isBrokerTopicEnabled = topics.isBrokerTopicWritable
         result.isTraceTopicEnabled = topics.traceTopic != nil
         result.isLongPollingEnabled = consumers.holdsPulls
+        result.isPropertyFilterEnabled = consumers.filtersByProperties
         result.notifiesMembers = consumers.notifiesMembershipChanges
         result.memberExpiryMilliseconds = consumers.clientExpiry.milliseconds
         result.messageSizeMaximum = store.messageSizeMaximum

@@ -48,6 +48,7 @@ public struct ConsumerSettings: Sendable {
     public var holdsPulls: Bool
     /// How long a pull is held when ``holdsPulls`` is false.
     public var shortHold: Duration
+    public var filtersByProperties: Bool
     public var notifiesMembershipChanges: Bool
     public var clientExpiry: Duration
     public var recentBytesMaximum: Int
@@ -144,6 +145,7 @@ extension Configuration {
     private var consumers: ConsumerSettings {
         ConsumerSettings(
             holdsPulls: boolean("longPollingEnable"), shortHold: duration("shortPollingTimeMills"),
+            filtersByProperties: boolean("enablePropertyFilter"),
             notifiesMembershipChanges: boolean("notifyConsumerIdsChangedEnable"),
             clientExpiry: duration("channelExpiredTimeout"),
             recentBytesMaximum: integer("maxTransferBytesOnMessageInMemory"),

@@ -98,9 +98,9 @@ extension Setting {
             """
         ),
         (
-            "filtering by SQL expressions is not there yet",
+            "SQL expressions are judged over the record, so there is no bit map to prepare",
             """
-            enablePropertyFilter enableCalcFilterBitMap expectConsumerNumUseFilter maxErrorRateOfBloomFilter
+            enableCalcFilterBitMap expectConsumerNumUseFilter maxErrorRateOfBloomFilter
             filterDataCleanTimeSpan filterSupportRetry enableConsumeQueueExt mappedFileSizeConsumeQueueExt
             bitMapLengthConsumeQueueExt filterServerNums bitMapLength
             """
