@@ -23,6 +23,7 @@ extension BrokerSettings {
         result.isTraceTopicEnabled = topics.traceTopic != nil
         result.isLongPollingEnabled = consumers.holdsPulls
         result.isPropertyFilterEnabled = consumers.filtersByProperties
+        result.storesReplies = consumers.storesReplies
         result.notifiesMembers = consumers.notifiesMembershipChanges
         result.memberExpiryMilliseconds = consumers.clientExpiry.milliseconds
         result.messageSizeMaximum = store.messageSizeMaximum

@@ -68,6 +68,8 @@ public final class Membership {
 
     private var consumerGroups = ByteKeyTable<ConsumerGroup>()
     private var producerGroups: [String: ProducerGroup] = [:]
+    /// Clients that are in any producer group.
+    private var producers = ByteKeyTable<any ClientChannel>()
     private let expiryMilliseconds: Int64
     private let selectors: SelectorCache
     private let log: Log
@@ -81,6 +83,8 @@ public final class Membership {
     public func consumerGroup(_ name: RawSpan) -> ConsumerGroup? { consumerGroups[name] }
     public func consumerGroup(_ name: String) -> ConsumerGroup? { consumerGroups[name] }
     public func producerGroup(_ name: String) -> ProducerGroup? { producerGroups[name] }
+    /// The connection of a client that produces; the newest, when two clients have one id.
+    public func producer(clientID: String) -> (any ClientChannel)? { producers[clientID] }
     public var allConsumerGroups: [ConsumerGroup] { consumerGroups.values.sorted { $0.name < $1.name } }
     public var allProducerGroups: [ProducerGroup] { producerGroups.values.sorted { $0.name < $1.name } }
 
@@ -118,6 +122,7 @@ public final class Membership {
         producerGroups[name] = group
         _ = Self.touch(
             &group.members, channel, identity, now, monotonic.advanced(byMilliseconds: expiryMilliseconds))
+        if producers[identity.clientID] !== channel { producers[identity.clientID] = channel }
     }
 
     private static func touch(
@@ -237,8 +242,16 @@ public final class Membership {
 
     private func removeProducers(of name: String, where isGone: (Member) -> Bool) {
         guard let group = producerGroups[name] else { return }
+        let gone = group.members.filter(isGone)
+        guard !gone.isEmpty else { return }
         group.members.removeAll(where: isGone)
         if group.members.isEmpty { producerGroups[name] = nil }
+        for member in gone where producers[member.identity.clientID] === member.channel {
+            let isElsewhere = producerGroups.values.contains { group in
+                group.members.contains { $0.channel === member.channel }
+            }
+            if !isElsewhere { producers[member.identity.clientID] = nil }
+        }
     }
 
     private func removeMembers(of group: ConsumerGroup, notifies: Bool, where isGone: (Member) -> Bool) {

@@ -188,6 +188,7 @@ public final class BrokerSession {
         switch header.requestCode {
         case .sendMessage, .sendMessageV2, .sendBatchMessage: try sendMessage(request)
         case .pullMessage, .litePullMessage: try pullMessage(request)
+        case .sendReplyMessage, .sendReplyMessageV2: try sendReply(request)
         case .queryConsumerOffset: try queryConsumerOffset(request)
         case .updateConsumerOffset: try updateConsumerOffset(request)
         case .searchOffsetByTimestamp: try searchOffset(request)

@@ -49,6 +49,7 @@ public struct ConsumerSettings: Sendable {
     /// How long a pull is held when ``holdsPulls`` is false.
     public var shortHold: Duration
     public var filtersByProperties: Bool
+    public var storesReplies: Bool
     public var notifiesMembershipChanges: Bool
     public var clientExpiry: Duration
     public var recentBytesMaximum: Int
@@ -146,6 +147,7 @@ extension Configuration {
         ConsumerSettings(
             holdsPulls: boolean("longPollingEnable"), shortHold: duration("shortPollingTimeMills"),
             filtersByProperties: boolean("enablePropertyFilter"),
+            storesReplies: boolean("storeReplyMessageEnable"),
             notifiesMembershipChanges: boolean("notifyConsumerIdsChangedEnable"),
             clientExpiry: duration("channelExpiredTimeout"),
             recentBytesMaximum: integer("maxTransferBytesOnMessageInMemory"),

@@ -106,10 +106,6 @@ extension Setting {
             """
         ),
         (
-            "request and reply are not there yet",
-            "storeReplyMessageEnable"
-        ),
-        (
             "light message queues are not there yet",
             "enableLmq enableMultiDispatch maxLmqConsumeQueueNum enableLmqStats"
         ),

@@ -103,6 +103,9 @@ extension Setting {
             "enablePropertyFilter", .boolean, "true",
             "Filters messages by SQL92 expressions over their properties. RocketMQ's default is false."),
         Setting(
+            "storeReplyMessageEnable", .boolean, "true",
+            "Stores replies to request messages in the cluster's reply topic, as well as passing them on."),
+        Setting(
             "notifyConsumerIdsChangedEnable", .boolean, "true",
             "Tells the members of a group at once when one comes or goes."),
         Setting(
