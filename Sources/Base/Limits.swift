@@ -29,4 +29,17 @@ public enum Limits {
     public static let batchMessagesMaximum = 65_536
     /// Most records in the answer to one query by key.
     public static let queryMessagesMaximum = 64
+
+    // SQL92 filters. RocketMQ sets no limits; these keep one expression from taking the broker's thread for long.
+
+    /// Longest expression, in bytes of UTF-8.
+    public static let selectorLengthMaximum = 65_536
+    /// Deepest nesting of parentheses, NOT and signs; reading takes the stack of a thread.
+    public static let selectorDepthMaximum = 100
+    /// Most properties and literals in one expression, elements of lists included.
+    public static let selectorTermsMaximum = 4_096
+    /// Most different properties in one expression: each is looked for in every property of every message.
+    public static let selectorPropertiesMaximum = 64
+    /// Most compiled expressions that a broker keeps for pulls that bring their own.
+    public static let selectorsKeptMaximum = 1_024
 }

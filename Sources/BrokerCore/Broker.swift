@@ -21,6 +21,7 @@ public final class Broker {
     public let members: Membership
     public let locks: QueueLocks
     let heldFetches: HeldFetches
+    let selectors = SelectorCache()
     /// Called when a topic was created, changed or removed, with its name: name servers are told.
     public var topicChanged: (String) -> Void = { _ in }
     /// Called when a topic was created because a message came for it: the cluster's other brokers are told.
@@ -49,7 +50,8 @@ public final class Broker {
         state = BrokerState()
         store = try MessageStore.open(
             storeConfiguration, disk: disk, clock: clock, stateView: state, log: log.labelled("store"))
-        members = Membership(expiryMilliseconds: configuration.memberExpiryMilliseconds, log: log)
+        members = Membership(
+            expiryMilliseconds: configuration.memberExpiryMilliseconds, selectors: selectors, log: log)
         locks = QueueLocks(expiryMilliseconds: configuration.lockExpiryMilliseconds)
         heldFetches = HeldFetches(now: clock.monotonic)
         transactions = TransactionChecks(configuration.transactions)

@@ -22,6 +22,10 @@ public struct BrokerConfiguration: Sendable {
     public var createsGroups = true
     /// `longPollingEnable`.
     public var isLongPollingEnabled = true
+    /// `enablePropertyFilter`: whether SQL92 expressions are served. RocketMQ's default is false.
+    public var isPropertyFilterEnabled = true
+    /// `storeReplyMessageEnable`: whether replies are stored as well as passed on.
+    public var storesReplies = true
     /// `clusterTopicEnable`, `brokerTopicEnable`: whether topics named like the cluster and the broker may be used.
     public var isClusterTopicEnabled = true
     public var isBrokerTopicEnabled = true

@@ -31,11 +31,17 @@ public enum BrokerError: Error, Equatable, Sendable {
     case broadcastForbidden(String)
     case subscriptionUnknown(String)
     case subscriptionOld(String)
-    case subscriptionUnparsable
-    case sqlNotEnabled
     case transaction(TransactionError)
     /// `rejectTransactionMessage`.
     case transactionsForbidden
+    /// An expression that names no tag, or is no SQL92 expression: then why.
+    case subscriptionUnparsable(SelectorError?)
+    /// The group's SQL92 expression cannot be used.
+    case selectorMissing(SelectorError)
+    /// It cannot be used, and the client knows of a newer one than that which goes on.
+    case selectorOld
+    /// Filters of this type are not served here.
+    case filterTypeDisabled(String)
     // The store
     case storage(StorageError)
     case refusesMessages

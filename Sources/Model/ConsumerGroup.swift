@@ -63,8 +63,10 @@ public struct Subscription: Equatable, Sendable {
     }
     public static let tagType = "TAG"
     public static let sqlType = "SQL92"
+    /// True for a filter by tags; a client may leave the type away.
+    public var isByTags: Bool { expressionType == Self.tagType || expressionType.isEmpty }
     /// True when every message of the topic passes.
-    public var matchesAll: Bool { expressionType == Self.tagType && (expression == "*" || expression.isEmpty) }
+    public var matchesAll: Bool { isByTags && (expression == "*" || expression.isEmpty) }
 }
 
 /// One queue of a topic on one broker, as clients name it.

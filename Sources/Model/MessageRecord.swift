@@ -33,6 +33,8 @@ public struct MessageRecord: Sendable {
     public static let physicalOffsetPosition = 28
     /// Size, magic and everything else around an empty body, topic and properties, with IPv4 hosts.
     public static let sizeMinimum = 91
+    /// Everything before the body, with IPv6 hosts.
+    public static let headSizeMaximum = 112
 
     public var size: Int
     public var magic: UInt32

@@ -64,6 +64,10 @@ public enum PropertyName {
     public static let maxOffset = "MAX_OFFSET"
     public static let instanceID = "INSTANCE_ID"
     public static let shardingKey = "__SHARDINGKEY"
+    /// Of a request message: the client that waits for the reply; of the reply: the same.
+    public static let replyToClient = "REPLY_TO_CLIENT"
+    /// When a broker passed a reply on, in ms.
+    public static let pushReplyTime = "PUSH_REPLY_TIME"
     /// RocketMQ 5's checksum over a whole record.
     public static let recordCRC = "__CRC32#"
     /// Separates a name from its value.

@@ -22,6 +22,8 @@ extension BrokerSettings {
         result.isBrokerTopicEnabled = topics.isBrokerTopicWritable
         result.isTraceTopicEnabled = topics.traceTopic != nil
         result.isLongPollingEnabled = consumers.holdsPulls
+        result.isPropertyFilterEnabled = consumers.filtersByProperties
+        result.storesReplies = consumers.storesReplies
         result.notifiesMembers = consumers.notifiesMembershipChanges
         result.memberExpiryMilliseconds = consumers.clientExpiry.milliseconds
         result.messageSizeMaximum = store.messageSizeMaximum

@@ -79,6 +79,13 @@ public struct FetchLimits: Sendable {
     /// Bytes that one cold fetch brings into the page cache.
     static let prefetchSize = 256 * 1024
 
+    /// Bytes that a fetch with a filter over records reads in one piece; larger records are read in parts.
+    static let selectionPiece = 64 * 1024
+    /// Bytes of other queues' records that are read along, to get two records in one piece.
+    static let selectionGap = 4 * 1024
+    /// Bytes after which such a fetch ends with what it has.
+    static let selectionBytesMaximum = 4 * 1024 * 1024
+
     static func scanCount(maximumCount: Int) -> Int { max(scanMinimum, maximumCount) }
 
     /// Whether an answer that holds `result` has no room for `size` bytes more. The first message always has.

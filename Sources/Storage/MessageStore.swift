@@ -38,6 +38,8 @@ public final class MessageStore {
     public private(set) var isForeign: Bool
     private let entryBuffer: UnsafeMutableBufferPointer<ConsumeQueueEntry>
     private let scratch = ByteBuffer(capacity: 1024)
+    /// What a selecting fetch has read last.
+    let selectionPiece = ByteBuffer()
     private var lastFlush: MonotonicTime
     /// Held for its lock.
     private let lockFile: any DiskFile
@@ -264,7 +266,8 @@ public final class MessageStore {
                 queue.isListedAsDirty = true
                 dirtyQueues.append(queue)
             }
-            queue.observer?.messageVisible(in: queue, tagsCode: tagsCode)
+            queue.observer?.messageVisible(
+                in: queue, tagsCode: tagsCode, properties: span.extracting(record.properties))
         }
         metrics.messagesDispatched += 1
     }
@@ -338,7 +341,7 @@ public final class MessageStore {
     }
 
     /// The next entries of the queue, at most ``FetchLimits/scanPiece`` at once. Overwritten by the next call.
-    private func entries(
+    func entries(
         of queue: StoredQueue, from offset: QueueOffset, atMost count: Int
     ) throws(StorageError) -> UnsafeMutableBufferPointer<ConsumeQueueEntry> {
         let wanted = min(count, entryBuffer.count)
@@ -349,7 +352,7 @@ public final class MessageStore {
     }
 
     @inline(__always)
-    private func isFull(
+    func isFull(
         _ result: FetchResult, adding size: Int, _ entry: ConsumeQueueEntry, maximumCount: Int
     ) -> Bool {
         FetchLimits.isFull(
@@ -402,7 +405,7 @@ public final class MessageStore {
         }
     }
 
-    private func isServable(_ entry: ConsumeQueueEntry, _ span: RawSpan) -> Bool {
+    func isServable(_ entry: ConsumeQueueEntry, _ span: RawSpan) -> Bool {
         guard span.byteCount >= MessageRecord.sizeMinimum, span.bigEndian(at: 0, as: Int32.self) == entry.size,
             span.bigEndian(at: MessageRecord.physicalOffsetPosition, as: Int64.self) == entry.physicalOffset.rawValue
         else { return false }
@@ -411,7 +414,7 @@ public final class MessageStore {
         return RecordCheck.isIntact(record, in: span)
     }
 
-    private func isOld(_ offset: PhysicalOffset) -> Bool {
+    func isOld(_ offset: PhysicalOffset) -> Bool {
         offset < commitLog.end.advanced(by: -configuration.hotRangeBytes)
     }
 

@@ -6,7 +6,8 @@ import Glibc
 struct Apus {
     static let table = CommandTable(
         ServerCommands.all + SendCommand.all + ConsumeCommand.all + TopicCommands.all + GroupCommands.all
-            + StatusCommand.all + BenchCommands.all + ConfigurationCommands.all + StandardCommands.all,
+            + StatusCommand.all + BenchCommands.all + FilterBenchCommand.all + ConfigurationCommands.all
+            + StandardCommands.all,
         groups: [
             TopicCommands.group,
             GroupCommands.group,

@@ -69,7 +69,7 @@ struct CallTests {
                 #expect(error?.code == .timedOut)
                 #expect(error?.isRetriable == true)
             }
-            #expect(time >= 200 && time < 2000)
+            #expect(time >= 200 && time < 20_000)
         }
     }
 

@@ -129,7 +129,7 @@ struct HeldFetchTests {
         let red = try #require(TagFilter(expression: "red"))
         let deadline = test.clock.monotonic.advanced(byMilliseconds: 1000)
         _ = test.broker.hold(queue, filter: .all, from: QueueOffset(1), until: deadline, waiter: waiter, token: 1)
-        _ = test.broker.hold(queue, filter: red, from: QueueOffset(1), until: deadline, waiter: waiter, token: 2)
+        _ = test.broker.hold(queue, filter: .tags(red), from: QueueOffset(1), until: deadline, waiter: waiter, token: 2)
         try test.send("Orders", "second", tag: "blue")
         #expect(waiter.woken.map(\.token) == [1])
         try test.send("Orders", "third", tag: "red")

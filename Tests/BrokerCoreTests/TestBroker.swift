@@ -74,6 +74,12 @@ final class TestBroker {
     func fetch(
         _ topic: String, from offset: Int64 = 0, queueID: Int32 = 0, filter: TagFilter = .all
     ) throws -> (FetchResult, [String]) {
+        try fetch(topic, from: offset, queueID: queueID, matching: .tags(filter))
+    }
+
+    func fetch(
+        _ topic: String, from offset: Int64 = 0, queueID: Int32 = 0, matching filter: MessageFilter
+    ) throws -> (FetchResult, [String]) {
         let buffer = ByteBuffer()
         let queue = try queue(topic, queueID)
         let result = try broker.fetch(queue, from: QueueOffset(offset), maximumCount: 32, filter: filter, into: buffer)

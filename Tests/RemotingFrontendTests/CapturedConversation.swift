@@ -121,7 +121,7 @@ struct CapturedBeginning {
         }
         guard var queue = Self.queue(fields) else { return }
         switch line.requestCode {
-        case 10, 310, 320:
+        case 10, 310, 320, 324, 325:
             guard let id = answer.fields["queueId"].flatMap({ Int32($0) }),
                 let offset = answer.fields["queueOffset"].flatMap({ Int64($0) })
             else { return }

@@ -30,7 +30,12 @@ public final class Membership {
     /// A subscription of a group, ready for use.
     public struct ActiveSubscription {
         public var subscription: Subscription
-        public var filter: TagFilter
+        /// What the subscription asks for; when its expression cannot be used, what the one before asked for.
+        public var filter: MessageFilter
+        /// The version of the subscription that ``filter`` belongs to.
+        public var filterVersion: Int64
+        /// Why the expression cannot be used; nil when it can.
+        public var selectorError: SelectorError?
     }
 
     public final class ConsumerGroup {
@@ -63,17 +68,23 @@ public final class Membership {
 
     private var consumerGroups = ByteKeyTable<ConsumerGroup>()
     private var producerGroups: [String: ProducerGroup] = [:]
+    /// Clients that are in any producer group.
+    private var producers = ByteKeyTable<any ClientChannel>()
     private let expiryMilliseconds: Int64
+    private let selectors: SelectorCache
     private let log: Log
 
-    init(expiryMilliseconds: Int64, log: Log) {
+    init(expiryMilliseconds: Int64, selectors: SelectorCache, log: Log) {
         self.expiryMilliseconds = expiryMilliseconds
+        self.selectors = selectors
         self.log = log
     }
 
     public func consumerGroup(_ name: RawSpan) -> ConsumerGroup? { consumerGroups[name] }
     public func consumerGroup(_ name: String) -> ConsumerGroup? { consumerGroups[name] }
     public func producerGroup(_ name: String) -> ProducerGroup? { producerGroups[name] }
+    /// The connection of a client that produces; the newest, when two clients have one id.
+    public func producer(clientID: String) -> (any ClientChannel)? { producers[clientID] }
     public var allConsumerGroups: [ConsumerGroup] { consumerGroups.values.sorted { $0.name < $1.name } }
     public var allProducerGroups: [ProducerGroup] { producerGroups.values.sorted { $0.name < $1.name } }
 
@@ -110,6 +121,7 @@ public final class Membership {
     ) -> Bool {
         let group = producerGroups[name] ?? ProducerGroup(name: name)
         producerGroups[name] = group
+        if producers[identity.clientID] !== channel { producers[identity.clientID] = channel }
         return Self.touch(
             &group.members, channel, identity, now, monotonic.advanced(byMilliseconds: expiryMilliseconds)
         ).isNew
@@ -137,7 +149,8 @@ public final class Membership {
     private func update(_ group: ConsumerGroup, _ subscriptions: [Subscription]) -> Bool {
         var hasChanged = false
         for subscription in subscriptions {
-            if let known = group.subscriptions[subscription.topic]?.subscription {
+            let active = group.subscriptions[subscription.topic]
+            if let known = active?.subscription {
                 guard subscription.version > known.version else { continue }
                 if known.expression != subscription.expression || known.expressionType != subscription.expressionType {
                     log.info(
@@ -147,8 +160,7 @@ public final class Membership {
             } else {
                 hasChanged = true
             }
-            group.subscriptions[subscription.topic] = ActiveSubscription(
-                subscription: subscription, filter: TagFilter(subscription))
+            group.subscriptions[subscription.topic] = activate(subscription, of: group, insteadOf: active)
         }
         let topics = Set(subscriptions.map(\.topic))
         for known in group.allSubscriptions where !topics.contains(known.topic) {
@@ -156,6 +168,33 @@ public final class Membership {
             hasChanged = true
         }
         return hasChanged
+    }
+
+    /// Compiles what the subscription asks for. One whose expression cannot be used is taken in all the same: its pulls hear
+    /// why.
+    private func activate(
+        _ subscription: Subscription, of group: ConsumerGroup, insteadOf former: ActiveSubscription?
+    ) -> ActiveSubscription {
+        guard !subscription.isByTags else {
+            return ActiveSubscription(
+                subscription: subscription, filter: .tags(TagFilter(subscription)),
+                filterVersion: subscription.version)
+        }
+        do throws(SelectorError) {
+            return ActiveSubscription(
+                subscription: subscription, filter: .selector(try selectors.program(for: subscription.expression)),
+                filterVersion: subscription.version)
+        } catch {
+            log.warning(
+                "a group's expression cannot be used",
+                [
+                    "group": group.name, "topic": subscription.topic, "expression": subscription.expression,
+                    "error": error.description,
+                ])
+            return ActiveSubscription(
+                subscription: subscription, filter: former?.filter ?? .all,
+                filterVersion: former?.filterVersion ?? subscription.version, selectorError: error)
+        }
     }
 
     /// Members that subscribe different things lose messages without an error: the most frequent mistake of RocketMQ's users.
@@ -205,8 +244,16 @@ public final class Membership {
 
     private func removeProducers(of name: String, where isGone: (Member) -> Bool) {
         guard let group = producerGroups[name] else { return }
+        let gone = group.members.filter(isGone)
+        guard !gone.isEmpty else { return }
         group.members.removeAll(where: isGone)
         if group.members.isEmpty { producerGroups[name] = nil }
+        for member in gone where producers[member.identity.clientID] === member.channel {
+            let isElsewhere = producerGroups.values.contains { group in
+                group.members.contains { $0.channel === member.channel }
+            }
+            if !isElsewhere { producers[member.identity.clientID] = nil }
+        }
     }
 
     private func removeMembers(of group: ConsumerGroup, notifies: Bool, where isGone: (Member) -> Bool) {

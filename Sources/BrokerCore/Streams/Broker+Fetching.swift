@@ -24,32 +24,68 @@ extension Broker {
     /// What the group's heartbeats say about a topic.
     /// - Parameter version: what the client knows of its own subscription; 0 when it does not say.
     /// - Throws: ``BrokerError/groupOffline(_:)``, ``BrokerError/broadcastForbidden(_:)``,
-    ///   ``BrokerError/subscriptionUnknown(_:)``, ``BrokerError/subscriptionOld(_:)``, ``BrokerError/sqlNotEnabled``.
+    ///   ``BrokerError/subscriptionUnknown(_:)``, ``BrokerError/subscriptionOld(_:)``, and of a filter that is no tag's
+    ///   ``BrokerError/selectorMissing(_:)``, ``BrokerError/selectorOld``, ``BrokerError/filterTypeDisabled(_:)``.
     public func subscriptionFilter(
         topic: RawSpan, group groupName: RawSpan, version: Int64
-    ) throws(BrokerError) -> TagFilter {
+    ) throws(BrokerError) -> MessageFilter {
         guard let group = members.consumerGroup(groupName) else { throw .groupOffline(groupName.string()) }
         if group.messageModel == .broadcasting, state.groups[group.name]?.isBroadcastEnabled == false {
             throw .broadcastForbidden(group.name)
         }
         guard let active = group.subscription(topic: topic) else { throw .subscriptionUnknown(group.name) }
         guard active.subscription.version >= version else { throw .subscriptionOld(group.name) }
-        guard active.subscription.expressionType == Subscription.tagType else { throw .sqlNotEnabled }
+        guard !active.subscription.isByTags else { return active.filter }
+        try checkFilterType(active.subscription.expressionType)
+        guard let error = active.selectorError else { return active.filter }
+        // What was compiled before goes on for those who know of no newer expression, as in RocketMQ.
+        guard case .selector = active.filter else { throw .selectorMissing(error) }
+        guard active.filterVersion >= version else { throw .selectorOld }
         return active.filter
+    }
+
+    /// The filter that a pull or a check brings with it.
+    /// - Parameter type: `TAG`, `SQL92`, or empty for tags.
+    /// - Throws: ``BrokerError/subscriptionUnparsable(_:)``, ``BrokerError/filterTypeDisabled(_:)``.
+    public func filter(expression: RawSpan, type: RawSpan) throws(BrokerError) -> MessageFilter {
+        if type.isEmpty || type.equals("TAG") {
+            guard let filter = TagFilter(expression: expression.string()) else { throw .subscriptionUnparsable(nil) }
+            return .tags(filter)
+        }
+        try checkFilterType(type.string())
+        do {
+            return .selector(try selectors.program(for: expression))
+        } catch {
+            throw .subscriptionUnparsable(error)
+        }
+    }
+
+    private func checkFilterType(_ type: String) throws(BrokerError) {
+        guard type == Subscription.sqlType, configuration.isPropertyFilterEnabled else {
+            throw .filterTypeDisabled(type)
+        }
     }
 
     /// Appends messages of the queue from `offset` on to `buffer`.
     /// - Parameter maximumCount: what the client asks for; less may come (``FetchLimits``).
     /// - Parameter mayWait: see ``MessageStore/fetch(_:from:maximumCount:mayWait:into:matches:)``.
     public func fetch(
-        _ queue: StoredQueue, from offset: QueueOffset, maximumCount: Int, filter: TagFilter, mayWait: Bool = false,
-        into buffer: ByteBuffer
+        _ queue: StoredQueue, from offset: QueueOffset, maximumCount: Int, filter: MessageFilter,
+        mayWait: Bool = false, into buffer: ByteBuffer
     ) throws(BrokerError) -> FetchResult {
         do {
             let count = max(1, min(maximumCount, Limits.pullMessagesMaximum))
-            let result = try store.fetch(
-                queue, from: offset, maximumCount: count, mayWait: mayWait, into: buffer
-            ) { filter.matches($0) }
+            let result =
+                switch filter {
+                case .tags(let tags):
+                    try store.fetch(
+                        queue, from: offset, maximumCount: count, mayWait: mayWait, into: buffer
+                    ) { tags.matches($0) }
+                case .selector(let program):
+                    try store.fetch(
+                        queue, from: offset, maximumCount: count, mayWait: mayWait, into: buffer,
+                        selects: { program.matches($0) })
+                }
             metrics.messagesFetched += Int64(result.messageCount)
             metrics.bytesFetched += Int64(result.byteCount)
             if result.messageCount > 0 { metrics.fetchesFound += 1 } else { metrics.fetchesMissed += 1 }
@@ -67,7 +103,7 @@ extension Broker {
     /// Holds a fetch until a message that it wants is visible in the queue, or until `deadline`.
     /// - Parameter token: returned to the waiter with the wake-up.
     public func hold(
-        _ queue: StoredQueue, filter: TagFilter, from offset: QueueOffset, until deadline: MonotonicTime,
+        _ queue: StoredQueue, filter: MessageFilter, from offset: QueueOffset, until deadline: MonotonicTime,
         waiter: any FetchWaiter, token: Int
     ) -> HeldFetch {
         let fetch = HeldFetch(

@@ -1,4 +1,5 @@
 import Base
+import Bytes
 import Storage
 
 /// A fetch that waits for messages: a long poll.
@@ -6,9 +7,11 @@ import Storage
 /// The frontend fills in what it needs to run the fetch again in a subclass or in ``waiter``; the broker only wakes it.
 public final class HeldFetch {
     public let queue: StoredQueue
-    let filter: TagFilter
+    let filter: MessageFilter
     /// The offset that a new message must have, or exceed, to be of interest.
     let offset: QueueOffset
+    /// The first message that the filter lets pass, once one has come: those before it need not be looked at again.
+    public fileprivate(set) var found: QueueOffset?
     let deadline: MonotonicTime
     let waiter: any FetchWaiter
     /// What the waiter knows it by.
@@ -19,7 +22,7 @@ public final class HeldFetch {
     fileprivate var position = 0
 
     init(
-        queue: StoredQueue, filter: TagFilter, offset: QueueOffset, deadline: MonotonicTime,
+        queue: StoredQueue, filter: MessageFilter, offset: QueueOffset, deadline: MonotonicTime,
         waiter: any FetchWaiter, token: Int
     ) {
         self.queue = queue
@@ -107,16 +110,17 @@ final class HeldFetches: StoredQueueObserver {
         queue.observer = nil
     }
 
-    func messageVisible(in queue: StoredQueue, tagsCode: Int64) {
+    func messageVisible(in queue: StoredQueue, tagsCode: Int64, properties: RawSpan) {
         guard let waiting = waiting[ObjectIdentifier(queue)] else { return }
         var index = 0
         while index < waiting.fetches.count {
             let fetch = waiting.fetches[index]
-            guard fetch.filter.matches(tagsCode), queue.maximumOffset > fetch.offset else {
+            guard queue.maximumOffset > fetch.offset, fetch.filter.matches(tagsCode, properties) else {
                 index += 1
                 continue
             }
             take(fetch)
+            fetch.found = queue.maximumOffset.advanced(by: -1)
             due.append(fetch)
             waiting.fetches.swapAt(index, waiting.fetches.count - 1)
             waiting.fetches.removeLast()

@@ -186,6 +186,8 @@ public final class BrokerFrontend {
     public func stop() throws(StorageError) {
         housekeeper?.cancel()
         ticker?.cancel()
+        // What is under way on worker threads may outlive this object.
+        defer { broker.store.flushFinished = {} }
         guard !hasFailed else { return }
         endTurn()
         hasFailed = true

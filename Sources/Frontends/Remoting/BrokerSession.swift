@@ -192,6 +192,7 @@ public final class BrokerSession {
         case .sendMessage, .sendMessageV2, .sendBatchMessage: try sendMessage(request)
         case .endTransaction: try endTransaction(request)
         case .pullMessage, .litePullMessage: try pullMessage(request)
+        case .sendReplyMessage, .sendReplyMessageV2: try sendReply(request)
         case .queryConsumerOffset: try queryConsumerOffset(request)
         case .updateConsumerOffset: try updateConsumerOffset(request)
         case .searchOffsetByTimestamp: try searchOffset(request)

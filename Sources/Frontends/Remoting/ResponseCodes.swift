@@ -62,13 +62,19 @@ struct Refusal: Error {
         case .subscriptionUnknown:
             self.init(.subscriptionNotExist, "the consumer's subscription not exist\n\(Self.faq)")
         case .subscriptionOld: self.init(.subscriptionNotLatest, "the consumer's subscription not latest")
-        case .subscriptionUnparsable:
-            self.init(.subscriptionParseFailed, "parse the consumer's subscription failed")
-        case .sqlNotEnabled:
-            self.init(.systemError, "The broker does not support consumer to filter message by SQL92")
         case .transaction(let error): self.init(.systemError, Self.text(error))
         case .transactionsForbidden:
             self.init(.noPermission, "the broker[\(broker.address)] sending transaction message is forbidden")
+        case .subscriptionUnparsable(let error):
+            self.init(
+                .subscriptionParseFailed, "parse the consumer's subscription failed" + Self.detail(error))
+        case .selectorMissing(let error):
+            self.init(
+                .filterDataNotExist,
+                "The broker's consumer filter data is not exist!Your expression may be wrong!" + Self.detail(error))
+        case .selectorOld: self.init(.filterDataNotLatest, "the consumer's consumer filter data not latest")
+        case .filterTypeDisabled(let type):
+            self.init(.systemError, "The broker does not support consumer to filter message by \(type)")
         case .storage(let error): self.init(error)
         case .refusesMessages: self.init(.serviceNotAvailable, Self.notAvailable("the disk is too full or has failed"))
         }
@@ -94,6 +100,9 @@ struct Refusal: Error {
         case .withoutDestination: "The prepared message does not say its topic and queue"
         }
     }
+
+    /// What is wrong with an expression, behind RocketMQ's words.
+    private static func detail(_ error: SelectorError?) -> String { error.map { " (\($0))" } ?? "" }
 
     private static func notAvailable(_ reason: String) -> String {
         "service not available now. It may be caused by one of the following reasons: the broker's disk is full, messages are "

@@ -49,6 +49,8 @@ public struct ConsumerSettings: Sendable {
     public var holdsPulls: Bool
     /// How long a pull is held when ``holdsPulls`` is false.
     public var shortHold: Duration
+    public var filtersByProperties: Bool
+    public var storesReplies: Bool
     public var notifiesMembershipChanges: Bool
     public var clientExpiry: Duration
     public var recentBytesMaximum: Int
@@ -152,6 +154,8 @@ extension Configuration {
     private var consumers: ConsumerSettings {
         ConsumerSettings(
             holdsPulls: boolean("longPollingEnable"), shortHold: duration("shortPollingTimeMills"),
+            filtersByProperties: boolean("enablePropertyFilter"),
+            storesReplies: boolean("storeReplyMessageEnable"),
             notifiesMembershipChanges: boolean("notifyConsumerIdsChangedEnable"),
             clientExpiry: duration("channelExpiredTimeout"),
             recentBytesMaximum: integer("maxTransferBytesOnMessageInMemory"),

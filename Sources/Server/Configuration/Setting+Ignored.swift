@@ -95,16 +95,12 @@ extension Setting {
             "transactionOpMsgMaxSize transactionOpBatchInterval"
         ),
         (
-            "filtering by SQL expressions is not there yet",
+            "SQL expressions are judged over the record, so there is no bit map to prepare",
             """
-            enablePropertyFilter enableCalcFilterBitMap expectConsumerNumUseFilter maxErrorRateOfBloomFilter
+            enableCalcFilterBitMap expectConsumerNumUseFilter maxErrorRateOfBloomFilter
             filterDataCleanTimeSpan filterSupportRetry enableConsumeQueueExt mappedFileSizeConsumeQueueExt
             bitMapLengthConsumeQueueExt filterServerNums bitMapLength
             """
-        ),
-        (
-            "request and reply are not there yet",
-            "storeReplyMessageEnable"
         ),
         (
             "light message queues are not there yet",

@@ -100,6 +100,12 @@ extension Setting {
             "shortPollingTimeMills", .duration(.milliseconds, 1...60_000), "1000",
             "How long such a pull is held when longPollingEnable is false."),
         Setting(
+            "enablePropertyFilter", .boolean, "true",
+            "Filters messages by SQL92 expressions over their properties. RocketMQ's default is false."),
+        Setting(
+            "storeReplyMessageEnable", .boolean, "true",
+            "Stores replies to request messages in the cluster's reply topic, as well as passing them on."),
+        Setting(
             "notifyConsumerIdsChangedEnable", .boolean, "true",
             "Tells the members of a group at once when one comes or goes."),
         Setting(

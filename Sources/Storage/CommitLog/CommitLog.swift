@@ -322,6 +322,12 @@ public final class CommitLog {
     /// True when the bytes at `offset` are still in memory.
     func isInMemory(_ offset: PhysicalOffset, size: Int) -> Bool { tail.chunk(holding: offset, size: size) != nil }
 
+    /// The buffer that holds the `size` bytes at `offset`, and where they begin in it; nil when they have left memory. Valid
+    /// until the next append.
+    func inMemory(_ offset: PhysicalOffset, size: Int) -> (buffer: ByteBuffer, position: Int)? {
+        tail.chunk(holding: offset, size: size).map { ($0.buffer, offset.bytes(since: $0.start)) }
+    }
+
     @inline(never)
     private func readFile(
         at offset: PhysicalOffset, size: Int, mayWait: Bool, into buffer: ByteBuffer

@@ -57,9 +57,9 @@ public final class StoredQueue {
 
 /// Hears of messages that become visible in a queue.
 public protocol StoredQueueObserver: AnyObject {
-    /// A message with this hash of its tag is visible now. Called before the end of the turn: answer waiters later, in
-    /// one go.
-    func messageVisible(in queue: StoredQueue, tagsCode: Int64)
+    /// A message with this hash of its tag, and this property string, is visible now: the one before the queue's maximum
+    /// offset. Called before the end of the turn: answer waiters later, in one go.
+    func messageVisible(in queue: StoredQueue, tagsCode: Int64, properties: RawSpan)
 }
 
 /// The queues of one topic that have ever been touched.

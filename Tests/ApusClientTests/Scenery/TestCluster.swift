@@ -52,7 +52,8 @@ final class TestCluster: @unchecked Sendable {
     static func with(
         brokers: [String] = ["a"], _ body: (TestCluster) async throws -> Void
     ) async throws {
-        var template = Array("/tmp/apus-client-XXXXXX".utf8CString)
+        let parent = getenv("TMPDIR").map { String(cString: $0) } ?? "/tmp"
+        var template = Array("\(parent)/apus-client-XXXXXX".utf8CString)
         guard mkdtemp(&template) != nil else { return }
         let folder = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
         let cluster = TestCluster(folder: folder)
@@ -176,7 +177,7 @@ final class TestCluster: @unchecked Sendable {
 }
 
 func removeTree(_ path: String) {
-    guard path.hasPrefix("/tmp/apus-client-") else { return }
+    guard path.contains("/apus-client-") else { return }
     if let directory = opendir(path) {
         while let entry = readdir(directory) {
             let name = withUnsafePointer(to: &entry.pointee.d_name) {

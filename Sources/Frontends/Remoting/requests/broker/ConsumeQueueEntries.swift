@@ -27,7 +27,7 @@ extension BrokerSession {
         body.entries = entries.map {
             QueryConsumeQueueBody.Entry(
                 physicalOffset: $0.physicalOffset, size: $0.size, tagsCode: $0.tagsCode,
-                isMatched: filter?.matches($0.tagsCode) ?? false)
+                isMatched: filter?.mayMatch($0.tagsCode) ?? false)
         }
         answer(request, body: body)
     }
@@ -36,7 +36,7 @@ extension BrokerSession {
     /// - Returns: the filter that entries are judged by; nil when no group is named, or it is not online.
     private func describeSubscription(
         _ fields: QueryConsumeQueueHeader, in body: inout QueryConsumeQueueBody
-    ) -> TagFilter? {
+    ) -> MessageFilter? {
         guard let group = fields.consumerGroup else { return nil }
         let topic = Array(fields.topic.utf8)
         guard let active = broker.members.consumerGroup(group)?.subscription(topic: topic.span.bytes) else {
@@ -44,7 +44,7 @@ extension BrokerSession {
             return nil
         }
         body.subscription = active.subscription
-        body.filterData = "null"
+        body.filterData = if case .selector(let program) = active.filter { program.expression } else { "null" }
         return active.filter
     }
 }

@@ -45,10 +45,18 @@ extension BrokerSession {
     func checkClientConfiguration(_ request: BrokerRequest) throws(Refusal) {
         let data: CheckClientConfigBody = try body(request)
         let subscription = data.subscription
-        if subscription.expressionType == Subscription.tagType || subscription.expressionType.isEmpty {
-            return answer(request)
+        // Tags are not looked at, as in RocketMQ: the hashes that count come with the heartbeat.
+        guard !subscription.isByTags else { return answer(request) }
+        let expression = Array(subscription.expression.utf8)
+        let type = Array(subscription.expressionType.utf8)
+        do throws(BrokerError) {
+            _ = try broker.filter(expression: expression.span.bytes, type: type.span.bytes)
+        } catch .subscriptionUnparsable(let error?) {
+            throw Refusal(.subscriptionParseFailed, "Invalid MessageSelector. \(error)")
+        } catch {
+            throw refusal(error)
         }
-        throw refusal(.sqlNotEnabled)
+        answer(request)
     }
 
     // MARK: - Queue locks

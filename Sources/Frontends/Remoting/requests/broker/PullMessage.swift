@@ -10,7 +10,7 @@ struct HeldPull {
     var queue: StoredQueue
     var offset: QueueOffset
     var maximumCount: Int
-    var filter: TagFilter
+    var filter: MessageFilter
     var opaque: Int32
     var encoding: HeaderEncoding
     /// Until when it may be held; nil when it may not.
@@ -33,7 +33,7 @@ extension BrokerSession {
         let topic = span.extracting(fields.topic)
         let group = span.extracting(fields.consumerGroup)
         let queue: StoredQueue
-        let filter: TagFilter
+        let filter: MessageFilter
         do throws(BrokerError) {
             queue = try broker.queue(forPulling: topic, queueID: fields.queueID, group: group)
             filter = try self.filter(fields, in: span)
@@ -56,20 +56,19 @@ extension BrokerSession {
     }
 
     /// Which messages the pull wants: what its header says, or what the group's heartbeats said.
-    private func filter(_ fields: PullMessageHeader, in span: RawSpan) throws(BrokerError) -> TagFilter {
+    private func filter(_ fields: PullMessageHeader, in span: RawSpan) throws(BrokerError) -> MessageFilter {
         guard fields.flags.contains(.subscription) else {
             return try broker.subscriptionFilter(
                 topic: span.extracting(fields.topic), group: span.extracting(fields.consumerGroup),
                 version: fields.subscriptionVersion)
         }
-        if let type = fields.expressionType, !type.isEmpty, !span.extracting(type).equals("TAG") {
-            throw .sqlNotEnabled
+        let type = span.extracting(fields.expressionType ?? 0..<0)
+        guard let expression = fields.subscription else {
+            // RocketMQ has no words for an SQL92 filter without an expression; without a type everything is wanted.
+            if type.isEmpty || type.equals("TAG") { return .all }
+            throw .subscriptionUnparsable(nil)
         }
-        guard let range = fields.subscription else { return .all }
-        guard let filter = TagFilter(expression: span.extracting(range).string()) else {
-            throw .subscriptionUnparsable
-        }
-        return filter
+        return try broker.filter(expression: span.extracting(expression), type: type)
     }
 
     // MARK: - Run, hold, run again
@@ -177,6 +176,8 @@ extension BrokerSession: FetchWaiter {
         guard var pull = heldPulls.removeValue(forKey: fetch.token) else { return }
         pull.fetch = nil
         if isExpired { pull.deadline = nil }
+        // What came before the message that woke it does not pass: it is not looked at again.
+        if let found = fetch.found { pull.offset = max(pull.offset, found) }
         run(pull)
     }
 }

@@ -65,7 +65,7 @@ extension BrokerSession {
     }
 
     @_lifetime(copy topic, copy body, copy properties)
-    private func draft(
+    func draft(
         _ fields: SendMessageHeader, topic: RawSpan, body: RawSpan, properties: RawSpan
     ) -> MessageDraft {
         var draft = MessageDraft(topic: topic, body: body, properties: properties)
