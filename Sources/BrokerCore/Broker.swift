@@ -29,6 +29,7 @@ public final class Broker {
     let transactions: TransactionChecks
     /// Whether the store is RocketMQ's and no Apus has worked on it yet: what its topics of delayed messages hold is to be sorted.
     var holdsForeignTimers: Bool
+    let retryProperties = ByteBuffer(capacity: 1024)
     private let recordBuffer = ByteBuffer(capacity: 1024)
     private var lastExpiry: MonotonicTime
     @exclusivity(unchecked) public internal(set) var metrics = BrokerMetrics()

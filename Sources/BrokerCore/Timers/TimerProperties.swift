@@ -25,6 +25,11 @@ enum TimerProperties {
         buffer.append(value)
     }
 
+    static func append(_ name: String, _ value: String, to buffer: ByteBuffer) {
+        begin(name, in: buffer)
+        buffer.append(utf8: value)
+    }
+
     static func append(_ name: String, _ value: Int64, to buffer: ByteBuffer) {
         begin(name, in: buffer)
         buffer.append(decimal: value)

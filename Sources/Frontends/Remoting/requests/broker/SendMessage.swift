@@ -28,6 +28,8 @@ extension BrokerSession {
         }
         if fields.isBatch, header.requestCode == .sendBatchMessage {
             try sendBatch(request, fields, to: queue)
+        } else if target.topic.byte(at: 0) == UInt8(ascii: "%"), queue.topic.name.hasPrefix(SystemTopics.retryPrefix) {
+            try sendRetry(request, fields, to: queue)
         } else {
             try sendOne(request, fields, to: queue)
         }
@@ -162,7 +164,7 @@ extension BrokerSession {
     /// - Parameter waitsForFlush: false for messages whose sender does not wait (`WAIT=false`).
     @inline(__always)
     func park(
-        _ end: PhysicalOffset, waitsForFlush: Bool, _ fields: (inout CommandWriter) -> Void
+        _ end: PhysicalOffset, waitsForFlush: Bool, hasRegion: Bool = true, _ fields: (inout CommandWriter) -> Void
     ) {
         guard !header.isOneway else { return }
         let needsFlush = waitsForFlush && broker.store.configuration.flushMode == .synchronous
@@ -171,7 +173,7 @@ extension BrokerSession {
         var writer = CommandWriter(buffer, encoding: header.encoding)
         writer.begin(response: .success, to: header)
         fields(&writer)
-        Self.writeRegion(into: &writer)
+        if hasRegion { Self.writeRegion(into: &writer) }
         writer.end()
         let size = buffer.count - start
         if needsFlush {
