@@ -9,9 +9,22 @@ import Storage
 extension BrokerSession {
     /// When the properties say that the message is due; nil when they do not ask for a delay.
     func dueTime(of properties: RawSpan) throws(Refusal) -> Timestamp? {
-        try DelayProperties.due(
-            properties, now: broker.timestamp, timers: broker.configuration.timers)
+        do throws(MessageDelay.Malformed) {
+            return try MessageDelay.due(properties, now: broker.timestamp, broker.configuration.timers)
+        } catch {
+            switch error {
+            case .level(let text):
+                throw Refusal(.systemError, "java.lang.NumberFormatException: For input string: \"\(text)\"")
+            case .time: throw Self.illegalTime
+            }
+        }
     }
+
+    /// RocketMQ's words for a time that is none. It has a longest delay there, which we have not.
+    private static let illegalTime = Refusal(
+        .messageIllegal,
+        "timer message illegal, the delay time should not be bigger than the max delay \(Int64.max)ms; or if set del "
+            + "msg, the delay time should be bigger than the current time")
 
     /// Stores one message that waits. The answer tells where it waits, as RocketMQ does, and how it can be recalled.
     func sendDelayed(
@@ -42,7 +55,7 @@ extension BrokerSession {
 
     private func recallHandle(topic: String, due: Timestamp, _ properties: RawSpan) -> String? {
         // RocketMQ recalls what has a time, and nothing that has a level.
-        guard !topic.hasPrefix(SystemTopics.retryPrefix), !DelayProperties.hasLevel(properties),
+        guard !topic.hasPrefix(SystemTopics.retryPrefix), !MessageDelay.hasLevel(properties),
             let key = MessageProperties.valueRange(of: "UNIQ_KEY", in: properties)
         else { return nil }
         return RecallHandle(
@@ -89,56 +102,5 @@ extension BrokerSession {
             throw Refusal(.illegalOperation, "recall failed, the message does not wait any more")
         }
         park(broker.store.end, waitsForFlush: true) { writer in writer.field("msgId", handle.uniqueKey) }
-    }
-}
-
-/// What the properties of a message say about its delay.
-enum DelayProperties {
-    /// RocketMQ's words for a time that is none. It has a longest delay there, which we have not.
-    static let illegal = Refusal(
-        .messageIllegal,
-        "timer message illegal, the delay time should not be bigger than the max delay \(Int64.max)ms; or if set del "
-            + "msg, the delay time should be bigger than the current time")
-
-    /// A level goes before a time, and of the times the seconds, then the milliseconds, then the moment.
-    static func due(
-        _ properties: RawSpan, now: Timestamp, timers: TimerConfiguration
-    ) throws(Refusal) -> Timestamp? {
-        if let range = MessageProperties.valueRange(of: "DELAY", in: properties) {
-            let text = properties.extracting(range)
-            guard let level = text.decimal(), Int32(exactly: level) != nil else {
-                throw Refusal(
-                    .systemError, "java.lang.NumberFormatException: For input string: \"\(text.string())\"")
-            }
-            if level > 0 { return later(now, timers.delay(level: level)) }
-        }
-        if let range = MessageProperties.valueRange(of: "TIMER_DELAY_SEC", in: properties) {
-            let seconds = try number(properties.extracting(range))
-            let (delay, isTooLong) = seconds.multipliedReportingOverflow(by: 1_000)
-            return later(now, isTooLong ? (seconds > 0 ? .max : .min) : delay)
-        }
-        if let range = MessageProperties.valueRange(of: "TIMER_DELAY_MS", in: properties) {
-            return later(now, try number(properties.extracting(range)))
-        }
-        if let range = MessageProperties.valueRange(of: "TIMER_DELIVER_MS", in: properties) {
-            return Timestamp(milliseconds: try number(properties.extracting(range)))
-        }
-        return nil
-    }
-
-    /// Java adds with wrap-around, so that what lies too far ahead comes at once there; here it lies too far ahead.
-    private static func later(_ now: Timestamp, _ delay: Int64) -> Timestamp {
-        let (sum, isTooFar) = now.milliseconds.addingReportingOverflow(delay)
-        return Timestamp(milliseconds: isTooFar ? (delay > 0 ? .max : .min) : sum)
-    }
-
-    static func hasLevel(_ properties: RawSpan) -> Bool {
-        guard let range = MessageProperties.valueRange(of: "DELAY", in: properties) else { return false }
-        return properties.extracting(range).decimal() ?? 0 > 0
-    }
-
-    private static func number(_ text: RawSpan) throws(Refusal) -> Int64 {
-        guard let number = text.decimal() else { throw illegal }
-        return number
     }
 }

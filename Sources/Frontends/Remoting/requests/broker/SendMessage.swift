@@ -45,7 +45,7 @@ extension BrokerSession {
             span.extracting(fields.properties), cluster: frontend.clusterProperty, into: rewritten)
         // Old clients leave the mark of a transaction on messages that they send back for a retry (`reconsumeTimes`).
         let isHalf = found.isHalf && (fields.reconsumeTimes == 0 || !found.isDelayed)
-        if found.isDelayed, !isHalf, let due = try dueTime(of: rewritten.bytes) {
+        if found.isDelayed, let due = try dueTime(of: rewritten.bytes), !isHalf {
             return try sendDelayed(request, fields, to: queue, due: due, waits: found.waits)
         }
         let appended: MessageStore.Appended
