@@ -27,6 +27,8 @@ public enum Limits {
     public static let heldPullsPerConnectionMaximum = 16_384
     /// Most messages in one batch.
     public static let batchMessagesMaximum = 65_536
+    /// Most delays in the list of a group's retry policy.
+    public static let retryDelaysMaximum = 1_024
     /// Most records in the answer to one query by key.
     public static let queryMessagesMaximum = 64
 

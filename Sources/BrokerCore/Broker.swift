@@ -22,11 +22,15 @@ public final class Broker {
     public let locks: QueueLocks
     let heldFetches: HeldFetches
     let selectors = SelectorCache()
+    let timers: TimerWheel
     /// Called when a topic was created, changed or removed, with its name: name servers are told.
     public var topicChanged: (String) -> Void = { _ in }
     /// Called when a topic was created because a message came for it: the cluster's other brokers are told.
     public var topicAutoCreated: (TopicConfiguration) -> Void = { _ in }
     let transactions: TransactionChecks
+    /// Whether the store is RocketMQ's and no Apus has worked on it yet: what its topics of delayed messages hold is to be sorted.
+    var holdsForeignTimers: Bool
+    let retryProperties = ByteBuffer(capacity: 1024)
     private let recordBuffer = ByteBuffer(capacity: 1024)
     private var lastExpiry: MonotonicTime
     @exclusivity(unchecked) public internal(set) var metrics = BrokerMetrics()
@@ -55,8 +59,14 @@ public final class Broker {
         locks = QueueLocks(expiryMilliseconds: configuration.lockExpiryMilliseconds)
         heldFetches = HeldFetches(now: clock.monotonic)
         transactions = TransactionChecks(configuration.transactions)
+        let timers = TimerWheel(configuration.timers, store: store, ledger: state.ledger)
+        self.timers = timers
         lastExpiry = clock.monotonic
         started = clock.timestamp
+        store.firstNeeded = { () throws(StorageError) in try timers.firstNeeded() }
+        // What RocketMQ left to deliver is known when its settings have been taken over.
+        holdsForeignTimers = store.isForeign && state.topics.count == 0
+        if !holdsForeignTimers { timers.start(now: clock.timestamp.milliseconds) }
         do {
             try makeSystemTopics()
             transactions.begin(self, try halfQueue())
@@ -71,10 +81,11 @@ public final class Broker {
 
     // MARK: - Turns
 
-    /// Logs the offsets that were committed, writes everything that was appended, shows it to consumers, and wakes those who
-    /// waited for it.
+    /// Delivers delayed messages that are due, logs the offsets that were committed, writes everything that was appended, shows it
+    /// to consumers, and wakes those who waited for it. ``nextWake`` says when timers want the next turn.
     /// - Throws: ``StorageError/stopped(_:)``: nothing of this turn may be acknowledged.
     public func endTurn() throws(StorageError) {
+        if timers.nextWork <= clock.timestamp.milliseconds { try runTimers() }
         try logPendingOffsetsIfThereIsRoom()
         try store.endTurn()
         heldFetches.wakeDue()

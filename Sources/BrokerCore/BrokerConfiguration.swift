@@ -40,6 +40,7 @@ public struct BrokerConfiguration: Sendable {
     /// A queue lock that is not renewed for so long is free (`rocketmq.broker.rebalance.lockMaxLiveTime`), in ms.
     public var lockExpiryMilliseconds: Int64 = 60_000
     public var transactions = TransactionConfiguration()
+    public var timers = TimerConfiguration()
 
     public init() {}
 }

@@ -19,6 +19,8 @@ public enum BrokerError: Error, Equatable, Sendable {
     case messageTooLarge(bodyMaximum: Int)
     /// A batch that is empty, cut short, or of a kind that may not be batched.
     case batchIllegal(String)
+    /// No message begins at this place of the log.
+    case messageUnknown(PhysicalOffset)
     /// A kind of message that this version does not serve.
     case unsupported(String)
     /// A configuration that makes no sense: what, and what is allowed.

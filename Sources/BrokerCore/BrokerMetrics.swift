@@ -19,6 +19,17 @@ public struct BrokerMetrics: Equatable, Sendable {
     public var transactionsGivenUp: Int64 = 0
     /// Questions to producers.
     public var transactionsChecked: Int64 = 0
+    /// Delayed messages that were taken, delivered, moved to another slot, taken back, and lost with removed segments.
+    public var timersScheduled: Int64 = 0
+    public var timersFired: Int64 = 0
+    public var timersRolled: Int64 = 0
+    public var timersRecalled: Int64 = 0
+    public var timersLost: Int64 = 0
+    /// How much later than due a timer was delivered at worst, in ms, of those that came due while the broker ran.
+    public var timerLatenessMaximum: Int64 = 0
+    /// Messages that consumers sent back to be tried again, and those that had no attempts left.
+    public var retries: Int64 = 0
+    public var deadLetters: Int64 = 0
     public init() {}
 }
 

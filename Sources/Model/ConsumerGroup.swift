@@ -9,6 +9,8 @@ public struct GroupConfiguration: Equatable, Sendable {
     public var retryQueueCount: Int32 = 1
     /// Attempts before a message goes to the dead letters.
     public var retryMaximum: Int32 = 16
+    /// When a message that could not be handled comes again.
+    public var retryPolicy = RetryPolicy.ladder
     public var brokerID: Int64 = 0
     public var brokerIDWhenSlow: Int64 = 1
     public var isMembershipNotificationEnabled = true

@@ -8,6 +8,20 @@ public enum DelayLevels {
         600_000, 1_200_000, 1_800_000, 3_600_000, 7_200_000,
     ]
 
+    /// The delays that RocketMQ's setting spells: numbers with `s`, `m`, `h` or `d`, separated by spaces; nil when one is none.
+    public static func parse(_ text: String) -> [Int64]? {
+        let units: [Character: Int64] = ["s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000]
+        var delays: [Int64] = []
+        for part in text.split(separator: " ") {
+            guard let letter = part.last, let unit = units[letter], let number = Int64(part.dropLast()), number >= 0
+            else { return nil }
+            let (delay, isTooLong) = number.multipliedReportingOverflow(by: unit)
+            guard !isTooLong else { return nil }
+            delays.append(delay)
+        }
+        return delays.isEmpty ? nil : delays
+    }
+
     /// When a message is due that was stored in a queue of ``SystemTopics/schedule``, whose queues are numbered by level less 1.
     public static func due(queueID: QueueID, storeTimestamp: Timestamp) -> Timestamp {
         let number = Int(queueID.rawValue)

@@ -3,6 +3,8 @@ public enum SystemTopics {
     /// Lends its settings to topics that are created on first use (`AUTO_CREATE_TOPIC_KEY_TOPIC`).
     public static let autoCreate = "TBW102"
     public static let schedule = "SCHEDULE_TOPIC_XXXX"
+    /// Holds the delayed messages until they are due; its queues are the slots of the timer wheel. RocketMQ 5's name.
+    public static let timerWheel = "rmq_sys_wheel_timer"
     public static let half = "RMQ_SYS_TRANS_HALF_TOPIC"
     public static let operationHalf = "RMQ_SYS_TRANS_OP_HALF_TOPIC"
     public static let transactionCheckExceeded = "TRANS_CHECK_MAX_TIME_TOPIC"
@@ -21,12 +23,12 @@ public enum SystemTopics {
 
     /// Topics that clients must not send to (code 16, "Sending message to topic[X] is forbidden.").
     public static let sendForbidden: Set<String> = [
-        schedule, half, operationHalf, transactionCheckExceeded, selfTest, offsetMoved, state,
+        schedule, timerWheel, half, operationHalf, transactionCheckExceeded, selfTest, offsetMoved, state,
     ]
     /// All fixed names, for the lists that administration asks for.
     public static let fixed: [String] = [
         autoCreate, schedule, half, operationHalf, transactionCheckExceeded, selfTest, offsetMoved, trace, benchmark,
-        state,
+        state, timerWheel,
     ]
 }
 
@@ -51,6 +53,13 @@ public enum PropertyName {
     public static let retryTopic = "RETRY_TOPIC"
     public static let realTopic = "REAL_TOPIC"
     public static let realQueueID = "REAL_QID"
+    public static let timerDeliver = "TIMER_DELIVER_MS"
+    public static let timerDelay = "TIMER_DELAY_MS"
+    public static let timerDelaySeconds = "TIMER_DELAY_SEC"
+    /// When a delayed message is due, in ms since 1970.
+    public static let timerOut = "TIMER_OUT_MS"
+    /// When the record of a delayed message is to be looked at again, when that is before it is due. Not RocketMQ's.
+    public static let timerWake = "TIMER_WAKE_MS"
     public static let transactionPrepared = "TRAN_MSG"
     public static let producerGroup = "PGROUP"
     public static let originMessageID = "ORIGIN_MESSAGE_ID"

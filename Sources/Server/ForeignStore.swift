@@ -4,8 +4,8 @@ import Bytes
 import Model
 import RemotingProtocol
 
-/// The settings files of RocketMQ beside a store that it wrote: topics, groups and consumer offsets in `config/*.json`. They
-/// are read once, at the first start on such a store, and become records of the log.
+/// The settings files of RocketMQ beside a store that it wrote: topics, groups, consumer offsets and how far delayed messages
+/// were delivered, in `config/*.json`. They are read once, at the first start on such a store, and become records of the log.
 enum ForeignStore {
     static func read(root: String, disk: any Disk) throws(ServerError) -> ForeignState {
         var state = ForeignState()
@@ -22,6 +22,10 @@ enum ForeignStore {
                         topic: String(key[..<separator]), group: String(key[key.index(after: separator)...]),
                         queueID: QueueID(queueID), offset: QueueOffset(offset)))
             }
+        }
+        let delays: DelayOffsetSerializeWrapper? = try file("delayOffset", root, disk)
+        for (level, offset) in delays?.offsets ?? [:] where offset >= 0 {
+            state.delayOffsets[level] = QueueOffset(offset)
         }
         return state
     }

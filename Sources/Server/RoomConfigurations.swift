@@ -31,6 +31,11 @@ extension BrokerSettings {
         result.transactions.timeoutMilliseconds = transactions.timeout.milliseconds
         result.transactions.checkIntervalMilliseconds = transactions.checkInterval.milliseconds
         result.transactions.checkMaximum = Int32(clamping: transactions.checkMaximum)
+        result.timers.delayLevels = timers.delayLevels
+        result.timers.allowsRecall = timers.allowsRecall
+        // A record is moved on well before its segment expires.
+        result.timers.windowMilliseconds = min(
+            result.timers.windowMilliseconds, store.retention.age.milliseconds / 2)
         return result
     }
 

@@ -45,6 +45,9 @@ public final class MessageStore {
     private let lockFile: any DiskFile
     @exclusivity(unchecked) public internal(set) var metrics = StorageMetrics()
 
+    /// Where the oldest record lies that must not expire, nil when none: asked before an expired segment is removed.
+    public var firstNeeded: () throws(StorageError) -> PhysicalOffset? = { () throws(StorageError) in nil }
+
     /// Called when ``flushed`` has moved or the store has stopped; answer what waits for it.
     public var flushFinished: () -> Void {
         get { commitLog.flushFinished }

@@ -71,12 +71,14 @@ def clients():
             started.append(producer)
             return producer
 
-        def push(self, server, group, topic, callback, expression="*", orderly=False, **options):
+        def push(self, server, group, topic, callback, expression="*", orderly=False, prepare=None, **options):
             from rocketmq.client import PushConsumer
 
             consumer = PushConsumer(group, orderly=orderly, **options)
             consumer.set_namesrv_addr(server.name_server)
             consumer.subscribe(topic, callback, expression)
+            if prepare is not None:
+                prepare(consumer)
             consumer.start()
             started.append(consumer)
             return consumer

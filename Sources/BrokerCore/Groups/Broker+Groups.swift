@@ -15,6 +15,9 @@ extension Broker {
         guard group.retryQueueCount >= 0, group.retryQueueCount <= Limits.queuesPerTopicMaximum else {
             throw .invalid("a group has 0 to \(Limits.queuesPerTopicMaximum) retry queues")
         }
+        if case .list(let delays) = group.retryPolicy, delays.count > Limits.retryDelaysMaximum {
+            throw .invalid("a retry policy lists up to \(Limits.retryDelaysMaximum) delays")
+        }
         try change(.groupPut(group, at: clock.timestamp))
     }
 

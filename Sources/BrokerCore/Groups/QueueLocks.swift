@@ -37,6 +37,11 @@ public final class QueueLocks {
         }
     }
 
+    /// Whether any client of the group consumes a queue in order.
+    func hasLocks(_ group: String, now: MonotonicTime) -> Bool {
+        locks.contains { $0.key.group == group && $0.value.deadline > now }
+    }
+
     /// Forgets locks that have expired, so that the table does not grow with clients that are long gone.
     func expire(now: MonotonicTime) { locks = locks.filter { $0.value.deadline > now } }
 }

@@ -12,7 +12,9 @@ import Storage
 ///     kind  fields
 ///        1  topic put: time, name, read queues 4, write queues 4, permission 4, system flag 4, ordered, multi-tag
 ///        2  topic removed, and with it the offsets of its groups: time, name
-///        3  group put: time, name, enabled, from minimum, broadcast, notifies, retry queues 4, attempts 4, broker 8, slow broker 8
+///        3  group put: time, name, enabled, from minimum, broadcast, notifies, retry queues 4, attempts 4, broker 8, slow broker 8;
+///           then, unless it is the ladder, the retry policy 1: 1 is exponential: initial 8, maximum 8, multiplier 8;
+///           2 is a list: count 2, each 8
 ///        4  group removed: time, name
 ///        5  offsets: count 4; each: topic, group, queue 4, offset 8
 ///        6  offsets of a group removed: name
@@ -66,6 +68,7 @@ enum StateRecord {
             buffer.append(bigEndian: group.retryMaximum)
             buffer.append(bigEndian: group.brokerID)
             buffer.append(bigEndian: group.brokerIDWhenSlow)
+            Self.append(group.retryPolicy, to: buffer)
         case .groupRemoved(let name, let time): Self.append(4, name, time, to: buffer)
         case .offsets(let offsets):
             Self.beginOffsets(count: offsets.count, into: buffer)
@@ -127,6 +130,19 @@ enum StateRecord {
         buffer.append(utf8: text)
     }
 
+    private static func append(_ policy: RetryPolicy, to buffer: ByteBuffer) {
+        switch policy {
+        case .ladder: break
+        case .exponential(let initial, let maximum, let multiplier):
+            buffer.append(UInt8(1))
+            for number in [initial, maximum, multiplier] { buffer.append(bigEndian: number) }
+        case .list(let delays):
+            buffer.append(UInt8(2))
+            buffer.append(bigEndian: UInt16(truncatingIfNeeded: delays.count))
+            for delay in delays.prefix(Int(UInt16.max)) { buffer.append(bigEndian: delay) }
+        }
+    }
+
     private static func append(_ flag: Bool, to buffer: ByteBuffer) { buffer.append(flag ? UInt8(1) : UInt8(0)) }
 
     // MARK: - Decode
@@ -158,6 +174,7 @@ enum StateRecord {
             group.retryMaximum = try reader.integer(span)
             group.brokerID = try reader.integer(span)
             group.brokerIDWhenSlow = try reader.integer(span)
+            group.retryPolicy = try reader.retryPolicy(span)
             self = .groupPut(group, at: time)
         case 4: self = .groupRemoved(at: Timestamp(milliseconds: try reader.integer(span)), try reader.text(span))
         case 5: self = .offsets(try reader.offsets(span))
@@ -210,6 +227,23 @@ enum StateRecord {
                 throw StateRecordError("\(field) names no pending record")
             }
             return pending
+        }
+
+        /// Records of groups end before it when they were written by a version that knew only the ladder.
+        mutating func retryPolicy(_ span: RawSpan) throws(StateRecordError) -> RetryPolicy {
+            guard position < span.byteCount else { return .ladder }
+            let kind: UInt8 = try integer(span)
+            switch kind {
+            case 1:
+                return .exponential(
+                    initial: try integer(span), maximum: try integer(span), multiplier: try integer(span))
+            case 2:
+                let count: UInt16 = try integer(span)
+                var delays: [Int64] = []
+                for _ in 0..<count { delays.append(try integer(span)) }
+                return .list(delays)
+            default: throw StateRecordError("a retry policy of kind \(kind)")
+            }
         }
 
         mutating func flag(_ span: RawSpan) throws(StateRecordError) -> Bool { try integer(span) != UInt8(0) }

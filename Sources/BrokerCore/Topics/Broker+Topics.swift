@@ -86,7 +86,7 @@ extension Broker {
             TopicConfiguration(name: name, readQueueCount: count, writeQueueCount: count, permission: .readWrite))
     }
 
-    private func makeTopic(_ topic: TopicConfiguration) throws(BrokerError) -> Topic {
+    func makeTopic(_ topic: TopicConfiguration) throws(BrokerError) -> Topic {
         try change(.topicPut(topic, at: clock.timestamp))
         topicChanged(topic.name)
         guard let made = state.topics[topic.name] else { preconditionFailure("a topic that was put is not there") }

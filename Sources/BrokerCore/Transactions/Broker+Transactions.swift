@@ -121,7 +121,10 @@ extension Broker {
         draft.take(half.record)
         draft.flags = half.record.flags.withTransactionState(MessageFlags.transactionCommit)
         draft.preparedTransactionOffset = pending.field
-        let appended = try append(draft, to: queue)
+        // A delay begins with the commit, as in RocketMQ. One that makes no sense was refused with the half message.
+        let now = clock.timestamp
+        let due = try? MessageDelay.due(properties.bytes, now: now, configuration.timers)
+        let appended = try append(draft, to: queue, dueAt: due ?? now)
         metrics.transactionsCommitted += 1
         return appended.end
     }

@@ -33,6 +33,9 @@ public final class BrokerFrontend {
     private(set) unowned var loop: EventLoop?
     private var ticker: LoopTimer?
     private var housekeeper: LoopTimer?
+    /// Makes the turn in which the next delayed message is due, and when that is.
+    private var waker: LoopTimer?
+    @exclusivity(unchecked) private var wakeTime = Int64.max
     /// Called when the store has failed and the process should stop.
     public var storeFailed: (StorageError) -> Void = { _ in }
     private var hasFailed = false
@@ -103,6 +106,25 @@ public final class BrokerFrontend {
         if !flushedGate.isEmpty {
             flushedGate.release(upTo: broker.flushed)
             if !flushedGate.isEmpty { broker.flush() }
+        }
+        let wake = broker.nextWake
+        if wake != wakeTime { setWaker(wake) }
+    }
+
+    /// Sees to it that there is a turn at `wake`. What lies further ahead is looked at again after the next housekeeping, so that
+    /// it does not matter when the wall clock is set.
+    private func setWaker(_ wake: Int64) {
+        waker?.cancel()
+        waker = nil
+        wakeTime = .max
+        guard let loop, wake < .max else { return }
+        let now = broker.timestamp.milliseconds
+        guard wake <= now || wake - now <= Self.housekeepingMilliseconds else { return }
+        wakeTime = wake
+        // A turn that makes itself is enough: its end does the work.
+        waker = loop.schedule(afterMilliseconds: wake <= now ? 0 : wake - now) { [unowned self] in
+            waker = nil
+            wakeTime = .max
         }
     }
 
@@ -185,6 +207,7 @@ public final class BrokerFrontend {
     /// - Throws: when the store cannot be closed in good order.
     public func stop() throws(StorageError) {
         housekeeper?.cancel()
+        waker?.cancel()
         ticker?.cancel()
         // What is under way on worker threads may outlive this object.
         defer { broker.store.flushFinished = {} }

@@ -191,6 +191,8 @@ public final class BrokerSession {
         switch header.requestCode {
         case .sendMessage, .sendMessageV2, .sendBatchMessage: try sendMessage(request)
         case .endTransaction: try endTransaction(request)
+        case .consumerSendMessageBack: try sendBack(request)
+        case .recallMessage: try recallMessage(request)
         case .pullMessage, .litePullMessage: try pullMessage(request)
         case .sendReplyMessage, .sendReplyMessageV2: try sendReply(request)
         case .queryConsumerOffset: try queryConsumerOffset(request)

@@ -48,6 +48,7 @@ struct Refusal: Error {
                 "the message is illegal, maybe msg body or properties length not matched. "
                     + "msg body length limit \(maximum)B, msg properties length limit 32KB.")
         case .batchIllegal(let reason): self.init(.messageIllegal, reason)
+        case .messageUnknown(let offset): self.init(.systemError, "look message by offset failed, \(offset)")
         case .unsupported(let what): self.init(.messageIllegal, what)
         case .invalid(let reason): self.init(.systemError, reason)
         case .pullingForbidden: self.init(.noPermission, "the broker[\(broker.address)] pulling message is forbidden")

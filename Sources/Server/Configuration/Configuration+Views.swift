@@ -1,5 +1,6 @@
 import Base
 import Glibc
+import Model
 import Telemetry
 
 // What each room is handed: plain values with units in their types, none of them optional. Keys appear nowhere else.
@@ -32,6 +33,7 @@ public struct BrokerSettings: Sendable {
     public var topics: TopicSettings
     public var consumers: ConsumerSettings
     public var transactions: TransactionSettings
+    public var timers: TimerSettings
     public var store: StoreSettings
 }
 
@@ -67,6 +69,12 @@ public struct TransactionSettings: Sendable {
     public var timeout: Duration
     public var checkInterval: Duration
     public var checkMaximum: Int
+}
+
+public struct TimerSettings: Sendable {
+    /// By delay level less 1, in ms.
+    public var delayLevels: [Int64]
+    public var allowsRecall: Bool
 }
 
 public struct StoreSettings: Sendable {
@@ -122,7 +130,7 @@ extension Configuration {
             registrationPeriod: duration("registerNameServerPeriod"),
             registrationTimeout: duration("registerBrokerTimeoutMills"),
             permission: Int32(integer("brokerPermission")), region: text("regionId"), isTracing: boolean("traceOn"),
-            topics: topics, consumers: consumers, transactions: transactions, store: store)
+            topics: topics, consumers: consumers, transactions: transactions, timers: timers, store: store)
     }
 
     public var nameServer: NameServerSettings {
@@ -170,6 +178,12 @@ extension Configuration {
         TransactionSettings(
             areRejected: boolean("rejectTransactionMessage"), timeout: duration("transactionTimeOut"),
             checkInterval: duration("transactionCheckInterval"), checkMaximum: integer("transactionCheckMax"))
+    }
+
+    private var timers: TimerSettings {
+        TimerSettings(
+            delayLevels: DelayLevels.parse(text("messageDelayLevel")) ?? DelayLevels.milliseconds,
+            allowsRecall: boolean("recallMessageEnable"))
     }
 
     private var store: StoreSettings {

@@ -83,9 +83,9 @@ extension Setting {
             """
         ),
         (
-            "delayed messages are not there yet",
+            "delayed messages wait on one wheel without limits, whether they have a level or a time",
             """
-            messageDelayLevel maxDelayTime timerWheelEnable timerMaxDelaySec timerPrecisionMs timerRollWindowSlot
+            maxDelayTime timerWheelEnable timerMaxDelaySec timerPrecisionMs timerRollWindowSlot
             mappedFileSizeTimerLog enableScheduleMessageStats enableScheduleAsyncDeliver
             scheduleAsyncDeliverMaxPendingLimit scheduleAsyncDeliverMaxResendNum2Blocked
             """

@@ -5,7 +5,8 @@ import Base
 extension Setting {
     /// Every setting, in the order in which they are shown. Keys are unique.
     public static let all: [Setting] =
-        network + identity + topics + consumers + transactions + store + retention + index + nameServer + ignored
+        network + identity + topics + consumers + transactions + timers + store + retention + index + nameServer
+        + ignored
 
     private static let port = Kind.integer(0...65535)
     private static let ratio = Kind.integer(1...99)
@@ -145,6 +146,17 @@ extension Setting {
             "transactionCheckMax", .integer(0...1_000_000), "15",
             "Questions after which a half message is given up and goes to TRANS_CHECK_MAX_TIME_TOPIC. Those that find no "
                 + "producer online do not count."),
+    ]
+
+    // MARK: - Delayed messages
+
+    static let timers: [Setting] = [
+        Setting(
+            "messageDelayLevel", .delays, "1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h",
+            "Delays of the levels from 1 on. Retries use the third and those behind it, unless the group has a policy."),
+        Setting(
+            "recallMessageEnable", .boolean, "true",
+            "Producers may take a delayed message back before it is delivered (5.3, where the default is false)."),
     ]
 
     // MARK: - Store

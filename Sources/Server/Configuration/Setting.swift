@@ -29,6 +29,8 @@ public struct Setting: Sendable {
         case addresses
         /// Hours of a day from 0 to 23, joined by semicolons.
         case hours
+        /// Delays by level, separated by spaces, each with `s`, `m`, `h` or `d`.
+        case delays
 
         public enum Unit: Int64, Sendable {
             case milliseconds = 1
@@ -112,6 +114,7 @@ extension Setting.Kind {
         case .text: "text"
         case .addresses: "addresses"
         case .hours: "hours of day"
+        case .delays: "delays"
         }
     }
 
@@ -128,6 +131,7 @@ extension Setting.Kind {
         case .text: "text"
         case .addresses: "addresses like 127.0.0.1:9876, joined by semicolons"
         case .hours: "hours from 0 to 23, joined by semicolons"
+        case .delays: "delays like '1s 5s 10m 2h 1d', joined by spaces"
         }
     }
 
@@ -138,7 +142,7 @@ extension Setting.Kind {
             "\(range.lowerBound)–\(range.upperBound)"
         case .choice(let names): names.joined(separator: " | ")
         case .boolean: "true | false"
-        case .text, .addresses, .hours: ""
+        case .text, .addresses, .hours, .delays: ""
         }
     }
 }

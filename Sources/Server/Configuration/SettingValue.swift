@@ -1,3 +1,5 @@
+import Model
+
 /// A value of a setting after checking.
 public enum SettingValue: Sendable, Equatable {
     case boolean(Bool)
@@ -39,6 +41,8 @@ extension Setting.Kind {
             let hours = text.split(separator: ";").map { Int(String($0).trimmingSpaces()) }
             guard !hours.isEmpty, hours.allSatisfy({ $0.map((0...23).contains) ?? false }) else { return nil }
             return .hours(hours.compactMap { $0 })
+        case .delays:
+            return DelayLevels.parse(text) == nil ? nil : .text(text)
         }
     }
 

@@ -103,7 +103,7 @@ final class Retention {
 
     private func removeSegment(_ store: MessageStore) throws(StorageError) {
         guard rest > 0, !store.commitLog.isRemoving, let oldest = store.commitLog.segments.first else { return }
-        guard decision.removesOldest || (decision.removesExpired && isExpired(oldest)),
+        guard decision.removesOldest || (decision.removesExpired && isExpired(oldest) && !store.isNeeded(oldest)),
             try store.commitLog.removeFirstSegment(before: store.recoverableWithout)
         else { return rest = 0 }
         rest -= 1

@@ -53,6 +53,9 @@ public final class StoredQueue {
     /// The first offset that consumers cannot see yet.
     @inline(__always)
     public var maximumOffset: QueueOffset { consumeQueue.maximumOffset }
+
+    /// The entry of the newest message that is visible; nil when there is none, or it cannot be read.
+    public var lastEntry: ConsumeQueueEntry? { try? consumeQueue.lastEntry }
 }
 
 /// Hears of messages that become visible in a queue.

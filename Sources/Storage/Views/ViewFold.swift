@@ -79,15 +79,28 @@ enum ViewFold {
         }
     }
 
-    /// Java's hash of the tag, 0 when there is none; of a delayed message the time when it is due, as in RocketMQ.
+    /// Java's hash of the tag, 0 when there is none; of a delayed message the time when it is to be looked at.
     @inline(__always)
     private static func tagsCode(
         _ record: MessageRecord, _ span: RawSpan, _ text: RawSpan, _ properties: Properties
     ) -> Int64 {
-        if span.extracting(record.topic).equals("SCHEDULE_TOPIC_XXXX") {
+        // Both topics of delayed messages have names of 19 bytes.
+        if record.topic.count == 19, let wake = wake(record, span.extracting(record.topic), text) { return wake }
+        return properties.tags.map { Int64(javaHash(utf8: text.extracting($0))) } ?? 0
+    }
+
+    /// Of a message in one of the topics of delayed messages, when it is to be looked at: in RocketMQ's when it is due.
+    @inline(never)
+    private static func wake(_ record: MessageRecord, _ topic: RawSpan, _ text: RawSpan) -> Int64? {
+        if topic.equals("SCHEDULE_TOPIC_XXXX") {
             return DelayLevels.due(queueID: record.queueID, storeTimestamp: record.storeTimestamp).milliseconds
         }
-        return properties.tags.map { Int64(javaHash(utf8: text.extracting($0))) } ?? 0
+        guard topic.equals("rmq_sys_wheel_timer") else { return nil }
+        let range =
+            MessageProperties.valueRange(of: "TIMER_WAKE_MS", in: text)
+            ?? MessageProperties.valueRange(of: "TIMER_OUT_MS", in: text)
+        // One that does not say is looked at at once.
+        return range.flatMap { text.extracting($0).decimal() } ?? record.storeTimestamp.milliseconds
     }
 
     /// The unique key, then each of the user's keys, which are joined by spaces.

@@ -14,6 +14,7 @@ extension GroupConfiguration: CommandBody {
         brokerIDWhenSlow = try json.int64("whichBrokerWhenConsumeSlowly", default: brokerIDWhenSlow)
         isMembershipNotificationEnabled = try json.bool(
             "notifyConsumerIdsChangedEnable", default: isMembershipNotificationEnabled)
+        if let policy = try json.member("groupRetryPolicy") { retryPolicy = try RetryPolicy(json: policy) }
     }
 
     public func write(to json: inout JSONWriter) {
@@ -23,10 +24,64 @@ extension GroupConfiguration: CommandBody {
             json.field("consumeEnable", isConsumeEnabled)
             json.field("consumeFromMinEnable", isConsumeFromMinimumEnabled)
             json.field("groupName", name)
+            // RocketMQ 4 does not know it, and 5 takes what is not there for the ladder.
+            if retryPolicy != .ladder { json.field("groupRetryPolicy") { retryPolicy.write(to: &$0) } }
             json.field("notifyConsumerIdsChangedEnable", isMembershipNotificationEnabled)
             json.field("retryMaxTimes", retryMaximum)
             json.field("retryQueueNums", retryQueueCount)
             json.field("whichBrokerWhenConsumeSlowly", brokerIDWhenSlow)
+        }
+    }
+}
+
+/// `GroupRetryPolicy` of RocketMQ 5. A policy of type CUSTOMIZED without a list is the ladder.
+extension RetryPolicy: CommandBody {
+    public init(json: JSONValue) throws(BodyError) {
+        switch try json.text(ifPresent: "type") ?? "CUSTOMIZED" {
+        case "EXPONENTIAL":
+            guard let policy = try json.member("exponentialRetryPolicy") else {
+                self = .ladder
+                return
+            }
+            self = .exponential(
+                initial: try policy.int64("initial", default: 5_000),
+                maximum: try policy.int64("max", default: 7_200_000),
+                multiplier: try policy.int64("multiplier", default: 2))
+        case "CUSTOMIZED":
+            let policy = try json.member("customizedRetryPolicy")
+            let delays: [Int64] =
+                try policy?.list("next") { (value) throws(BodyError) -> Int64 in
+                    guard let delay = value.integerValue else { throw .invalid(field: "next", expected: "a number") }
+                    return delay
+                } ?? []
+            self = delays.isEmpty || delays == DelayLevels.milliseconds ? .ladder : .list(delays)
+        default: throw .invalid(field: "type", expected: "EXPONENTIAL or CUSTOMIZED")
+        }
+    }
+
+    public func write(to json: inout JSONWriter) {
+        json.object { json in
+            switch self {
+            case .ladder: json.field("type", "CUSTOMIZED")
+            case .exponential(let initial, let maximum, let multiplier):
+                json.field("exponentialRetryPolicy") { json in
+                    json.object { json in
+                        json.field("initial", initial)
+                        json.field("max", maximum)
+                        json.field("multiplier", multiplier)
+                    }
+                }
+                json.field("type", "EXPONENTIAL")
+            case .list(let delays):
+                json.field("customizedRetryPolicy") { json in
+                    json.object { json in
+                        json.field("next") { json in
+                            json.array(delays) { $0.integer($1) }
+                        }
+                    }
+                }
+                json.field("type", "CUSTOMIZED")
+            }
         }
     }
 }

@@ -28,6 +28,8 @@ extension BrokerSession {
         }
         if fields.isBatch, header.requestCode == .sendBatchMessage {
             try sendBatch(request, fields, to: queue)
+        } else if target.topic.byte(at: 0) == UInt8(ascii: "%"), queue.topic.name.hasPrefix(SystemTopics.retryPrefix) {
+            try sendRetry(request, fields, to: queue)
         } else {
             try sendOne(request, fields, to: queue)
         }
@@ -41,14 +43,17 @@ extension BrokerSession {
         rewritten.removeAll()
         let found = PropertyRewriter.rewrite(
             span.extracting(fields.properties), cluster: frontend.clusterProperty, into: rewritten)
-        try refuseUnsupported(found)
+        // Old clients leave the mark of a transaction on messages that they send back for a retry (`reconsumeTimes`).
+        let isHalf = found.isHalf && (fields.reconsumeTimes == 0 || !found.isDelayed)
+        if found.isDelayed, let due = try dueTime(of: rewritten.bytes), !isHalf {
+            return try sendDelayed(request, fields, to: queue, due: due, waits: found.waits)
+        }
         let appended: MessageStore.Appended
         do throws(BrokerError) {
             let draft = draft(
                 fields, topic: span.extracting(fields.topic), body: span.extracting(request.body),
                 properties: rewritten.bytes)
-            // Old clients leave the mark of a transaction on messages that they send back for a retry (`reconsumeTimes`).
-            if found.isHalf, fields.reconsumeTimes == 0 || !found.isDelayed {
+            if isHalf {
                 appended = try prepare(draft, for: queue, group: span.extracting(fields.producerGroup))
             } else {
                 appended = try broker.append(draft, to: queue)
@@ -76,11 +81,6 @@ extension BrokerSession {
         draft.storeHost = broker.configuration.address
         draft.reconsumeTimes = fields.reconsumeTimes
         return draft
-    }
-
-    /// Kinds of messages that are refused rather than delivered wrongly.
-    private func refuseUnsupported(_ found: PropertyRewriter.Found) throws(Refusal) {
-        if found.isDelayed { throw Refusal(.messageIllegal, "delayed messages are not served by this broker") }
     }
 
     // MARK: - Batches
@@ -163,8 +163,8 @@ extension BrokerSession {
     /// Parks the answer until the log's watermark has reached `end`.
     /// - Parameter waitsForFlush: false for messages whose sender does not wait (`WAIT=false`).
     @inline(__always)
-    private func park(
-        _ end: PhysicalOffset, waitsForFlush: Bool, _ fields: (inout CommandWriter) -> Void
+    func park(
+        _ end: PhysicalOffset, waitsForFlush: Bool, hasRegion: Bool = true, _ fields: (inout CommandWriter) -> Void
     ) {
         guard !header.isOneway else { return }
         let needsFlush = waitsForFlush && broker.store.configuration.flushMode == .synchronous
@@ -173,7 +173,7 @@ extension BrokerSession {
         var writer = CommandWriter(buffer, encoding: header.encoding)
         writer.begin(response: .success, to: header)
         fields(&writer)
-        Self.writeRegion(into: &writer)
+        if hasRegion { Self.writeRegion(into: &writer) }
         writer.end()
         let size = buffer.count - start
         if needsFlush {
@@ -205,7 +205,7 @@ enum PropertyRewriter {
         var waits = true
         /// `TRAN_MSG=true`.
         var isHalf = false
-        /// Any of the properties that ask for a later delivery.
+        /// Any of the properties that may ask for a later delivery; see ``DelayProperties``.
         var isDelayed = false
     }
 
@@ -260,7 +260,7 @@ enum PropertyRewriter {
                 found.isDelayed = true
             }
         case UInt8(ascii: "D"):
-            if starts(property, "DELAY\u{1}"), property.extracting(6..<property.byteCount).decimal() ?? 0 > 0 {
+            if starts(property, "DELAY\u{1}"), property.extracting(6..<property.byteCount).decimal() ?? 1 > 0 {
                 found.isDelayed = true
             }
         default: break
