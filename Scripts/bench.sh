@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # usage: bench.sh APUS [SECTION...]             the table of docs/performance/README.md, or some sections of it
 #        bench.sh APUS produce|consume|e2e ...  one run of `apus bench` against a fresh server
-# Sections: sends pulls flush topics idle start allocations (all by default); stalls cold recovery (long, by name only).
+# Sections: sends pulls filter flush topics idle start allocations (all by default); stalls cold recovery (long, by name only).
 # SECONDS_PER_RUN (8) is the length of each measured part; TMPDIR decides which disk is measured.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -154,6 +154,10 @@ END
     row "allocations a message sent, steady state" "$(calculate "(${counts[1]} - ${counts[0]}) / 500000" 4)"
     row "allocations a message pulled, 32 a pull, steady state" "$(calculate "(${counts[2]} - ${counts[1]}) / 600000" 4)"
     ;;
+filter)
+    result=$("$apus" bench filter --output csv | tail -1)
+    row "a > 5 AND region IN ('EU','US'), each message" "${result##*,} ns"
+    ;;
 start | recovery)
     folder=$(mktemp -d "${TMPDIR:-/tmp}/apus.XXXXXX")
     server=
@@ -204,7 +208,7 @@ start | recovery)
     fi
     ;;
 '')
-    exec Scripts/bench.sh "$apus" sends pulls flush topics idle start allocations
+    exec Scripts/bench.sh "$apus" sends pulls filter flush topics idle start allocations
     ;;
 *)
     echo "bench.sh: there is no section '$1'" >&2

@@ -214,6 +214,23 @@ struct ClusterCommandTests {
         #expect(queues?.first?["consumerOffset"] as? Int == 4 && queues?.first?["lastConsumed"] is NSNull)
     }
 
+    @Test("a group whose members disagree shows a warning with a row for each difference, and only such a group")
+    func disagreements() throws {
+        var report = GroupCommands.Report(
+            group: "G", members: OutputTable(GroupCommands.Report.memberColumns),
+            subscriptions: OutputTable(GroupCommands.Report.subscriptionColumns),
+            queues: OutputTable(GroupCommands.Report.queueColumns))
+        #expect(!report.rendered(as: .table).contains("WARNING"))
+        let member = MemberDisagreement(clientID: "c1", differences: ["is A, others are B", "does not subscribe T"])
+        GroupCommands.Report.rows(member).forEach { report.disagreements.append($0) }
+        let table = report.rendered(as: .table)
+        #expect(table.contains("WARNING: members disagree"))
+        #expect(table.split(separator: "\n").count { $0.hasPrefix("c1") } == 2)
+        let json = try JSONSerialization.jsonObject(with: Data(report.rendered(as: .json).utf8)) as? [String: Any]
+        let rows = json?["disagreements"] as? [[String: Any]]
+        #expect(rows?.map { $0["difference"] as? String } == ["is A, others are B", "does not subscribe T"])
+    }
+
     // MARK: - Errors
 
     @Test(

@@ -2,6 +2,7 @@ import Base
 import BrokerCore
 import Model
 import Simulation
+import Telemetry
 import Testing
 
 @Suite("Members of groups")
@@ -85,5 +86,109 @@ struct MembershipTests {
         #expect(test.broker.lock([queue], group: "g", clientID: "a").isEmpty)
         test.clock.advance(milliseconds: 1)
         #expect(test.broker.lock([queue], group: "g", clientID: "a") == [queue])
+    }
+}
+
+@Suite("Members of a group that disagree")
+struct DisagreementTests {
+    private let test: TestBroker
+    private let sink = CollectingSink()
+
+    init() throws { test = try TestBroker(log: Log(label: "test", level: .debug, sink: sink)) }
+
+    private struct Wish {
+        var filters: [(topic: String, type: String, expression: String)]
+        var consumeType = ConsumeType.push
+        var messageModel = MessageModel.clustering
+
+        init(_ filters: (String, String, String)...) {
+            self.filters = filters.map { (topic: $0.0, type: $0.1, expression: $0.2) }
+        }
+    }
+
+    private func heartbeat(_ client: String, _ wish: Wish, version: Int64 = 1, on channel: TestChannel) throws {
+        try test.broker.heartbeat(
+            Heartbeat(
+                identity: ClientIdentity(clientID: client, language: "JAVA", version: 409), producerGroups: [],
+                consumers: [
+                    Heartbeat.Consumer(
+                        group: "billing", consumeType: wish.consumeType, messageModel: wish.messageModel,
+                        consumeFromWhere: .firstOffset,
+                        subscriptions: wish.filters.map {
+                            Subscription(
+                                topic: $0.topic, expressionType: $0.type, expression: $0.expression, version: version)
+                        })
+                ]), on: channel)
+    }
+
+    private var disagreements: [SubscriptionDisagreement] {
+        test.broker.members.consumerGroup("billing")?.disagreements ?? []
+    }
+
+    private var warnings: [LogEntry] { sink.entries.filter { $0.level == .warning } }
+
+    @Test("those who differ from most are named, with what differs, once for each change")
+    func named() throws {
+        let usual = Wish(("Orders", "TAG", "a || b"))
+        let channels = (0..<4).map { _ in TestChannel() }
+        for index in 0..<3 { try heartbeat("c\(index)", usual, on: channels[index]) }
+        #expect(disagreements.isEmpty && warnings.isEmpty)
+        let odd = Wish(("Orders", "SQL92", "a > 5"), ("Other", "TAG", "*"))
+        try heartbeat("odd", odd, on: channels[3])
+        let expected = SubscriptionDisagreement(
+            clientID: "odd",
+            differences: [
+                "subscribes Orders by SQL92 a > 5, others by TAG a || b", "subscribes Other by TAG *, others do not",
+            ])
+        #expect(disagreements == [expected])
+        #expect(warnings.count == 1)
+        for index in 0..<3 { try heartbeat("c\(index)", usual, on: channels[index]) }
+        try heartbeat("odd", odd, on: channels[3])
+        #expect(warnings.count == 1)
+        try heartbeat("odd", usual, version: 2, on: channels[3])
+        #expect(disagreements.isEmpty)
+        #expect(
+            warnings.count == 1 && sink.entries.contains { $0.level == .notice && $0.message.contains("agree again") })
+    }
+
+    @Test("who goes takes the disagreement along")
+    func gone() throws {
+        let (first, second, third) = (TestChannel(), TestChannel(), TestChannel())
+        try heartbeat("a", Wish(("Orders", "TAG", "*")), on: first)
+        try heartbeat("b", Wish(("Orders", "TAG", "x")), on: second)
+        #expect(disagreements.map(\.clientID) == ["b"])
+        // Now most want something else.
+        try heartbeat("c", Wish(("Orders", "TAG", "x")), on: third)
+        #expect(disagreements.map(\.clientID) == ["a"])
+        test.broker.closed(first)
+        #expect(disagreements.isEmpty)
+        test.broker.closed(second)
+        test.broker.closed(third)
+        #expect(test.broker.members.consumerGroup("billing") == nil)
+        try heartbeat("d", Wish(("Orders", "TAG", "y")), on: first)
+        #expect(disagreements.isEmpty)
+    }
+
+    @Test("a missing topic, another way to consume and another model are differences")
+    func kinds() throws {
+        let usual = Wish(("Orders", "TAG", "*"), ("Other", "TAG", "*"))
+        try heartbeat("a", usual, on: TestChannel())
+        try heartbeat("b", usual, on: TestChannel())
+        var odd = Wish(("Orders", "TAG", "*"))
+        odd.consumeType = .pull
+        odd.messageModel = .broadcasting
+        try heartbeat("odd", odd, on: TestChannel())
+        #expect(
+            disagreements.first?.differences == [
+                "is CONSUME_ACTIVELY, others are CONSUME_PASSIVELY", "is BROADCASTING, others are CLUSTERING",
+                "does not subscribe Other, others do by TAG *",
+            ])
+    }
+
+    @Test("the same tags in other words, and the retry topic, are no difference")
+    func same() throws {
+        try heartbeat("a", Wish(("Orders", "TAG", "a||b"), ("%RETRY%billing", "TAG", "*")), on: TestChannel())
+        try heartbeat("b", Wish(("Orders", "", " b || a || b ")), on: TestChannel())
+        #expect(disagreements.isEmpty)
     }
 }

@@ -4,6 +4,7 @@ import Bytes
 import Model
 import Simulation
 import Storage
+import Synchronization
 import Telemetry
 
 /// A broker on a simulated disk, with a clock that moves by hand.
@@ -11,35 +12,37 @@ final class TestBroker {
     let disk: SimulatedDisk
     let clock = SimulatedClock()
     var configuration = BrokerConfiguration()
+    private let log: Log
     private(set) var broker: Broker
 
-    init(_ change: (inout BrokerConfiguration) -> Void = { _ in }) throws {
+    init(log: Log = .silent, _ change: (inout BrokerConfiguration) -> Void = { _ in }) throws {
         disk = SimulatedDisk()
+        self.log = log
         configuration.name = "broker-a"
         change(&configuration)
-        broker = try Self.open(configuration, disk, clock)
+        broker = try Self.open(configuration, disk, clock, log)
     }
 
     private static func open(
-        _ configuration: BrokerConfiguration, _ disk: SimulatedDisk, _ clock: SimulatedClock
+        _ configuration: BrokerConfiguration, _ disk: SimulatedDisk, _ clock: SimulatedClock, _ log: Log
     ) throws -> Broker {
         var store = StoreConfiguration(root: "/store")
         store.segmentSize = 1024 * 1024
         store.messageIndex = MessageIndexConfiguration(slotCount: 100, entryCount: 400)
         return try Broker(
-            configuration, store: store, disk: disk, clock: clock, random: SeededRandom(seed: 1), log: .silent)
+            configuration, store: store, disk: disk, clock: clock, random: SeededRandom(seed: 1), log: log)
     }
 
     /// Stops in good order and starts again on the same disk.
     func restart() throws {
         try broker.close()
-        broker = try Self.open(configuration, disk, clock)
+        broker = try Self.open(configuration, disk, clock, log)
     }
 
     /// The process is killed: what the kernel has stays. Then it starts again.
     func kill() throws {
         disk.crash(.processKill)
-        broker = try Self.open(configuration, disk, clock)
+        broker = try Self.open(configuration, disk, clock, log)
     }
 
     /// Sends one message in a turn of its own.
@@ -137,4 +140,22 @@ final class TestChannel: ClientChannel {
 final class TestWaiter: FetchWaiter {
     var woken: [(token: Int, isExpired: Bool)] = []
     func wake(_ fetch: HeldFetch, isExpired: Bool) { woken.append((fetch.token, isExpired)) }
+}
+
+/// One line of the log.
+struct LogEntry {
+    var level: LogLevel
+    var message: String
+    var metadata: [String: String]
+}
+
+/// Keeps what is logged.
+final class CollectingSink: LogSink {
+    private let written = Mutex<[LogEntry]>([])
+    var entries: [LogEntry] { written.withLock { $0 } }
+
+    func write(level: LogLevel, label: String, message: String, metadata: [(key: String, value: String)]) {
+        let entry = LogEntry(level: level, message: message, metadata: Dictionary(metadata) { $1 })
+        written.withLock { $0.append(entry) }
+    }
 }

@@ -209,6 +209,25 @@ struct SelectorSubscriptionTests {
         #expect(try consumer.ask(.pullMessage, Self.pullByHeartbeat(version: 4)).messages().count == 1)
     }
 
+    @Test("members of one group with different expressions are named in the group's connections (203), others are not")
+    func disagreements() throws {
+        func connections() throws -> (ConsumerConnection, String) {
+            let answer = try consumer.ask(.getConsumerConnectionList, [("consumerGroup", "CG")])
+            return (try ConsumerConnection(parsing: answer.body.span.bytes), answer.text)
+        }
+        let other = it.connect(port: 40_002)
+        try subscribe("a > 5")
+        try subscribe("a > 5", on: other, clientID: "c2")
+        let (agreed, text) = try connections()
+        #expect(agreed.disagreements.isEmpty && !text.contains("disagreements"))
+        try subscribe("a > 6", version: 2, on: other, clientID: "c2")
+        #expect(
+            try connections().0.disagreements == [
+                MemberDisagreement(
+                    clientID: "c2", differences: ["subscribes T by SQL92 a > 6, others by SQL92 a > 5"])
+            ])
+    }
+
     @Test(
         "a client may ask whether its subscription will be served",
         arguments: [

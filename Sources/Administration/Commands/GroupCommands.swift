@@ -164,6 +164,7 @@ public enum GroupCommands {
         discussion: """
             lag is what the group has yet to consume of a queue: brokerOffset is what the next message will get, consumerOffset the first
             one not consumed. Members are those with a connection now; 'apus consume' is none. With --output csv only the queues are printed.
+            A warning names the members that subscribe to something else than most, or consume in another way: such groups lose messages.
             """,
         arguments: [name],
         options: Cluster.options + [
@@ -178,12 +179,14 @@ public enum GroupCommands {
             let group = invocation.arguments[0]
             var members = OutputTable(Report.memberColumns)
             var subscriptions = OutputTable(Report.subscriptionColumns)
+            var disagreements = OutputTable(Report.disagreementColumns)
             var isKnown = try await client.administration.groups().contains { $0.name == group }
             do throws(ClientError) {
                 let online = try await client.administration.consumerConnections(group: group)
                 isKnown = true
                 for member in online.connections { members.append(Report.row(member)) }
                 for subscription in online.subscriptions { subscriptions.append(Report.row(subscription)) }
+                for member in online.disagreements { Report.rows(member).forEach { disagreements.append($0) } }
             } catch {
                 // Nobody is online, or the broker does not know the group.
                 guard error.code == .refused else { throw error }
@@ -197,7 +200,9 @@ public enum GroupCommands {
                 guard error.code == .refused else { throw error }
             }
             guard isKnown || !queues.rows.isEmpty else { throw missing(group) }
-            let report = Report(group: group, members: members, subscriptions: subscriptions, queues: queues)
+            let report = Report(
+                group: group, members: members, subscriptions: subscriptions, disagreements: disagreements,
+                queues: queues)
             Console.print(report.rendered(as: invocation.format, style: invocation.style))
             return .success
         }
@@ -208,10 +213,12 @@ public enum GroupCommands {
         var group: String
         var members: OutputTable
         var subscriptions: OutputTable
+        var disagreements = OutputTable(disagreementColumns)
         var queues: OutputTable
 
         static let memberColumns = ["clientId", "address", "language", "version"]
         static let subscriptionColumns = ["topic", "type", "expression"]
+        static let disagreementColumns = ["clientId", "difference"]
         static let queueColumns = [
             "topic", "broker", "queue", "brokerOffset", "consumerOffset", "lag", "lastConsumed",
         ]
@@ -225,6 +232,11 @@ public enum GroupCommands {
 
         static func row(_ subscription: Subscription) -> [OutputTable.Cell] {
             [.text(subscription.topic), .text(subscription.expressionType), .text(subscription.expression)]
+        }
+
+        /// One row for each difference.
+        static func rows(_ member: MemberDisagreement) -> [[OutputTable.Cell]] {
+            member.differences.map { [.text(member.clientID), .text($0)] }
         }
 
         static func queues(_ stats: ConsumeStats) -> OutputTable {
@@ -259,6 +271,7 @@ public enum GroupCommands {
                       "lag": \(lag),
                       "members": \(array(members)),
                       "subscriptions": \(array(subscriptions)),
+                      "disagreements": \(array(disagreements)),
                       "queues": \(array(queues))
                     }
 
@@ -268,12 +281,21 @@ public enum GroupCommands {
                     let body = table.rows.isEmpty ? none + "\n" : table.rendered(as: .table, style: style)
                     return style.bold(title) + "\n" + body
                 }
+                let warning =
+                    disagreements.rows.isEmpty
+                    ? []
+                    : [
+                        style.bold("WARNING: members disagree, so messages may reach nobody") + "\n"
+                            + disagreements.rendered(as: .table, style: style)
+                    ]
                 return [
                     "group \(OutputTable.Cell.text(group).json), lag \(lag)\n",
                     part("members: \(members.rows.count)", members, none: "nobody is online"),
                     part("subscriptions", subscriptions, none: "none, for nobody is online"),
-                    part("queues", queues, none: "the group has stored no offset yet"),
-                ].joined(separator: "\n")
+                ].joined(separator: "\n") + "\n"
+                    + (warning + [
+                        part("queues", queues, none: "the group has stored no offset yet")
+                    ]).joined(separator: "\n")
             }
         }
     }

@@ -7,7 +7,7 @@ import Model
 ///
 /// The meaning is RocketMQ's (`org.apache.rocketmq.filter`), with its three-valued logic and its conversions: every property
 /// is a text; beside a number it is read as one, beside TRUE and FALSE as a truth value. A text that is no number where one
-/// is needed fails the whole evaluation, and the message is not delivered. <doc:Filters> has the table.
+/// is needed fails the whole evaluation, and the message is not delivered. docs/filters.md has the table.
 ///
 /// One thread uses a program: evaluation keeps what it finds in memory of the program's own.
 public final class SelectorProgram {

@@ -14,8 +14,8 @@ public final class Membership {
         public internal(set) var identity: ClientIdentity
         public internal(set) var lastSeen: Timestamp
         fileprivate var deadline: MonotonicTime
-        /// What this member subscribes, for finding members that disagree.
-        public internal(set) var subscriptions: [Subscription] = []
+        /// What this member subscribes to and how it consumes; nil of a producer.
+        var outline: SubscriptionOutline?
 
         fileprivate init(
             _ channel: any ClientChannel, _ identity: ClientIdentity, _ now: Timestamp, _ deadline: MonotonicTime
@@ -45,6 +45,10 @@ public final class Membership {
         public internal(set) var consumeFromWhere: ConsumeFromWhere
         public internal(set) var members: [Member] = []
         var subscriptions = ByteKeyTable<ActiveSubscription>()
+        /// Members who want something else than most of the group. Empty when all agree, as they should.
+        public internal(set) var disagreements: [SubscriptionDisagreement] = []
+        /// How many members have each outline; one outline when all agree.
+        fileprivate var outlines: [SubscriptionOutline: Int] = [:]
 
         init(_ consumer: Heartbeat.Consumer) {
             name = consumer.group
@@ -108,9 +112,13 @@ public final class Membership {
         group.consumeFromWhere = consumer.consumeFromWhere
         let (member, isNew) = Self.touch(
             &group.members, channel, identity, now, monotonic.advanced(byMilliseconds: expiryMilliseconds))
-        member.subscriptions = consumer.subscriptions
         let hasChanged = update(group, consumer.subscriptions)
-        if isNew { warnIfMembersDisagree(group, member) }
+        let outline = SubscriptionOutline(consumer)
+        if isNew || member.outline != outline {
+            group.count(outline, insteadOf: member.outline)
+            member.outline = outline
+            lookForDisagreements(group)
+        }
         if notifies, isNew || hasChanged { notify(group) }
     }
 
@@ -197,18 +205,24 @@ public final class Membership {
         }
     }
 
-    /// Members that subscribe different things lose messages without an error: the most frequent mistake of RocketMQ's users.
-    private func warnIfMembersDisagree(_ group: ConsumerGroup, _ newcomer: Member) {
-        let wanted = Self.outline(newcomer.subscriptions)
-        guard let other = group.members.first(where: { $0 !== newcomer && Self.outline($0.subscriptions) != wanted })
-        else { return }
-        log.warning(
-            "members of one group subscribe different things: some messages will reach neither",
-            ["group": group.name, "client": newcomer.identity.clientID, "other": other.identity.clientID])
-    }
+    /// Clients that a line of the log names at the most.
+    private static let clientsNamed = 8
 
-    private static func outline(_ subscriptions: [Subscription]) -> Set<String> {
-        Set(subscriptions.map { "\($0.topic) \($0.expressionType) \($0.expression)" })
+    /// Finds out who wants something else than most, and tells the log when that has changed.
+    private func lookForDisagreements(_ group: ConsumerGroup) {
+        let disagreements = group.currentDisagreements
+        guard disagreements != group.disagreements else { return }
+        group.disagreements = disagreements
+        guard !disagreements.isEmpty else {
+            return log.notice("the members of a group agree again on what they subscribe to", ["group": group.name])
+        }
+        var clients = disagreements.prefix(Self.clientsNamed).map {
+            "\($0.clientID) \($0.differences.joined(separator: ", "))"
+        }
+        if disagreements.count > clients.count { clients.append("and \(disagreements.count - clients.count) more") }
+        log.warning(
+            "members of one group subscribe to different things or consume in different ways: some messages reach nobody",
+            ["group": group.name, "clients": clients.joined(separator: "; ")])
     }
 
     private func notify(_ group: ConsumerGroup) {
@@ -257,13 +271,30 @@ public final class Membership {
     }
 
     private func removeMembers(of group: ConsumerGroup, notifies: Bool, where isGone: (Member) -> Bool) {
-        let before = group.members.count
+        let gone = group.members.filter(isGone)
+        guard !gone.isEmpty else { return }
         group.members.removeAll(where: isGone)
-        guard group.members.count < before else { return }
-        if group.members.isEmpty {
-            consumerGroups[group.name] = nil
-        } else if notifies {
-            notify(group)
+        guard !group.members.isEmpty else { return consumerGroups[group.name] = nil }
+        for member in gone { group.count(nil, insteadOf: member.outline) }
+        lookForDisagreements(group)
+        if notifies { notify(group) }
+    }
+}
+
+extension Membership.ConsumerGroup {
+    fileprivate func count(_ outline: SubscriptionOutline?, insteadOf former: SubscriptionOutline?) {
+        if let former, let count = outlines[former] { outlines[former] = count > 1 ? count - 1 : nil }
+        if let outline { outlines[outline, default: 0] += 1 }
+    }
+
+    /// Members who differ from the outline that most members have; of two that are as frequent, from that of the older member.
+    fileprivate var currentDisagreements: [SubscriptionDisagreement] {
+        guard outlines.count > 1, let most = outlines.values.max(),
+            let usual = members.lazy.compactMap(\.outline).first(where: { self.outlines[$0] == most })
+        else { return [] }
+        return members.compactMap { member in
+            guard let differences = member.outline?.differences(from: usual), !differences.isEmpty else { return nil }
+            return SubscriptionDisagreement(clientID: member.identity.clientID, differences: differences)
         }
     }
 }

@@ -182,11 +182,15 @@ public struct ConsumerConnection: CommandBody, Equatable {
     public var consumeType: ConsumeType
     public var messageModel: MessageModel
     public var consumeFromWhere: ConsumeFromWhere
+    /// Members who subscribe to something else, or consume in another way, than most. Our own field: RocketMQ knows nothing of
+    /// it, and its tools pass over it.
+    public var disagreements: [MemberDisagreement] = []
 
     public init(
         connections: [ClientConnection], subscriptions: [Subscription], consumeType: ConsumeType,
-        messageModel: MessageModel, consumeFromWhere: ConsumeFromWhere
+        messageModel: MessageModel, consumeFromWhere: ConsumeFromWhere, disagreements: [MemberDisagreement] = []
     ) {
+        self.disagreements = disagreements
         self.connections = connections
         self.subscriptions = subscriptions
         self.consumeType = consumeType
@@ -205,6 +209,9 @@ public struct ConsumerConnection: CommandBody, Equatable {
         consumeType = try json.enumeration("consumeType", default: .push)
         messageModel = try json.enumeration("messageModel", default: .clustering)
         consumeFromWhere = try json.enumeration("consumeFromWhere", default: .lastOffset)
+        disagreements = try json.list("disagreements") { (value) throws(BodyError) in
+            try MemberDisagreement(json: value)
+        }
     }
 
     public func write(to json: inout JSONWriter) {
@@ -212,6 +219,7 @@ public struct ConsumerConnection: CommandBody, Equatable {
             json.field("connectionSet", connections)
             json.field("consumeFromWhere", consumeFromWhere.rawValue)
             json.field("consumeType", consumeType.rawValue)
+            if !disagreements.isEmpty { json.field("disagreements", disagreements) }
             json.field("messageModel", messageModel.rawValue)
             json.field("subscriptionTable") { json in
                 json.object { json in
@@ -221,6 +229,29 @@ public struct ConsumerConnection: CommandBody, Equatable {
                     }
                 }
             }
+        }
+    }
+}
+
+/// A member of a consumer group who subscribes to something else, or consumes in another way, than most; and in words how.
+public struct MemberDisagreement: CommandBody, Equatable {
+    public var clientID: String
+    public var differences: [String]
+
+    public init(clientID: String, differences: [String]) {
+        self.clientID = clientID
+        self.differences = differences
+    }
+
+    public init(json: JSONValue) throws(BodyError) {
+        clientID = try json.text("clientId")
+        differences = try json.texts("differences")
+    }
+
+    public func write(to json: inout JSONWriter) {
+        json.object { json in
+            json.field("clientId", clientID)
+            json.field("differences", differences)
         }
     }
 }

@@ -16,7 +16,10 @@ extension BrokerSession {
             body: ConsumerConnection(
                 connections: group.members.map(Self.connection), subscriptions: group.allSubscriptions,
                 consumeType: group.consumeType, messageModel: group.messageModel,
-                consumeFromWhere: group.consumeFromWhere))
+                consumeFromWhere: group.consumeFromWhere,
+                disagreements: group.disagreements.map {
+                    MemberDisagreement(clientID: $0.clientID, differences: $0.differences)
+                }))
     }
 
     /// 204 `GET_PRODUCER_CONNECTION_LIST`.
