@@ -9,7 +9,6 @@ extension PropertyName {
 
     // Requests and replies.
     static let correlationID = "CORRELATION_ID"
-    static let replyToClient = "REPLY_TO_CLIENT"
     /// How long the asker waits, in ms.
     static let timeToLive = "TTL"
     static let messageType = "MSG_TYPE"
