@@ -52,13 +52,19 @@ public struct ProducerConfiguration: Sendable {
     public var isRetryingWhenNotDurable = false
     /// Sends that may be under way at once; further ones wait.
     public var inFlightMaximum = 256
+    /// Bytes of bodies and properties that may be under way at once; further sends wait. One message is always allowed.
+    public var inFlightBytesMaximum = 64 * 1024 * 1024
+    /// How long a one-way send that is given no deadline may wait for a broker that takes nothing.
+    public var oneWayTimeout = Duration.seconds(60)
     /// Bodies larger than this, in bytes, are compressed (`compressMsgBodyOverHowmuch`).
     public var compressionThreshold = 4096
     /// How bodies are compressed; nil never does. Clients before 4.9.3 read only zlib.
     public var compression: CompressionCodec? = .zlib
     public var compressionLevel = CompressionCodec.levelDefault
-    /// Largest body of a message, and largest batch, in bytes (`maxMessageSize`).
+    /// Largest body of a message, and largest batch, in bytes; the broker must allow as much (`maxMessageSize`).
     public var messageSizeMaximum = 4 * 1024 * 1024
+    /// Size, in bytes, that ``Producer/sendInBatches(_:timeout:)`` fills batches to.
+    public var batchSizeMaximum = 1024 * 1024
     /// Passes over brokers that were slow or failed, for a time that grows with the latency (`sendLatencyFaultEnable`).
     public var isFaultToleranceEnabled = false
     /// Queues, on each broker, of a topic that is created by the first send (`defaultTopicQueueNums`).
@@ -111,6 +117,12 @@ public struct PushConsumerConfiguration: Sendable {
     public var subscriptions: [String: MessageFilter]
     /// Whether members share the messages or each gets all.
     public var model = MessageModel.clustering
+    /// Locks queues at the broker also for consumption that is not ordered, so that no two members hand out messages of one
+    /// queue at the same time, not even while queues move between them: a queue moves when its last message was answered.
+    ///
+    /// Members of other libraries do not ask for these locks. The queues of a member that died are read again when its locks
+    /// have run out, after 60 s.
+    public var isExclusive = false
     /// Hands out the messages of each queue one after the other, each after the one before was acknowledged, and locks
     /// queues at the broker so that no other member reads them.
     public var isOrdered = false
@@ -126,11 +138,25 @@ public struct PushConsumerConfiguration: Sendable {
     public var cachedMessagesPerQueueMaximum = 1000
     /// Bytes of bodies of one queue that may wait in this process (`pullThresholdSizeForQueue`).
     public var cachedBytesPerQueueMaximum = 100 * 1024 * 1024
+    /// Messages of all queues together that may wait in this process; nil is no limit.
+    public var cachedMessagesMaximum: Int?
+    /// Bytes of bodies of all queues together that may wait in this process; nil is no limit.
+    public var cachedBytesMaximum: Int?
     /// Distance between the oldest unacknowledged message of a queue and the newest pulled (`consumeConcurrentlyMaxSpan`);
     /// not for ordered consumption.
     public var offsetSpanMaximum: Int64 = 2000
-    /// Deliveries of a message before it becomes a dead letter; nil means 16, and for ordered consumption no limit.
+    /// Retries of a message before it becomes a dead letter; nil leaves it to the group's settings at the broker, 16 unless
+    /// changed, and for ordered consumption means without end.
     public var reconsumeMaximum: Int32?
+    /// How long a message may go without an answer. Then it is logged, reported to ``onStall``, and sent back to the broker so
+    /// that it comes again, to this member or another (`consumeTimeout`). Messages of ordered consumption and broadcasts are
+    /// reported and stay. Nil waits for ever.
+    public var consumeTimeout: Duration? = .seconds(15 * 60)
+    /// Is told of deliveries that got no answer within ``consumeTimeout``; called on the client's thread, so it must not block.
+    public var onStall: (@Sendable (StalledDelivery) -> Void)?
+    /// How long ``PushConsumer/shutdown()`` waits for the answers to messages that are out. What has none by then is
+    /// delivered again, to whoever gets the queue.
+    public var handOverTimeout = Duration.seconds(5)
     /// How often offsets are stored at the broker.
     public var offsetCommitInterval = Duration.seconds(5)
     /// How often queues are shared out anew.

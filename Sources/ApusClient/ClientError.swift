@@ -14,6 +14,8 @@ public struct ClientError: Error, Sendable, CustomStringConvertible {
     public var message: String
     /// The number and the remark that a server answered with, when ``code`` is ``Code/refused`` or ``Code/topicNotFound``.
     public var answer: Answer?
+    /// What was stored before the failure, of a call that sends several batches.
+    public var stored: [SendReceipt] = []
     /// What a lower layer said, for instance a `RuntimeError` of the connection.
     public var underlying: (any Error)?
     /// Where in this library the error was made.

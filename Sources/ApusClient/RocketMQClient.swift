@@ -53,7 +53,8 @@ public final class RocketMQClient: Sendable {
 
     /// Says goodbye: consumers store their offsets and leave their groups, connections are closed. Calls under way fail
     /// with ``ClientError/Code-swift.struct/closed``, and so do later ones. Takes at most about
-    /// ``ClientConfiguration/shutdownTimeout`` for each consumer.
+    /// ``ClientConfiguration/shutdownTimeout`` for each consumer, and ``PushConsumerConfiguration/handOverTimeout`` if messages
+    /// are out.
     public func shutdown() async {
         // The calling task may be cancelled already, which must not cancel the goodbyes.
         await Task { [core] in await core.shutdown() }.value
@@ -80,6 +81,19 @@ public final class RocketMQClient: Sendable {
     public func producer(_ configuration: ProducerConfiguration) -> Producer { Producer(self, configuration) }
 
     public func producer(group: String) -> Producer { producer(ProducerConfiguration(group: group)) }
+
+    /// Makes a producer of transactions.
+    /// - Parameter checker: answers when a broker asks what became of a half message.
+    public func transactionProducer(
+        _ configuration: ProducerConfiguration, checker: @escaping TransactionChecker
+    ) -> TransactionProducer {
+        TransactionProducer(self, configuration, checker)
+    }
+
+    /// ``transactionProducer(_:checker:)`` of a group, with RocketMQ's settings.
+    public func transactionProducer(group: String, checker: @escaping TransactionChecker) -> TransactionProducer {
+        transactionProducer(ProducerConfiguration(group: group), checker: checker)
+    }
 
     /// Makes a consumer; it joins its group when it first receives.
     public func pushConsumer(_ configuration: PushConsumerConfiguration) -> PushConsumer {

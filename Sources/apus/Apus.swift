@@ -6,11 +6,12 @@ import Glibc
 struct Apus {
     static let table = CommandTable(
         ServerCommands.all + SendCommand.all + ConsumeCommand.all + TopicCommands.all + GroupCommands.all
-            + StatusCommand.all + BenchCommands.all + FilterBenchCommand.all + ConfigurationCommands.all
-            + StandardCommands.all,
+            + DeadLetterCommands.all + StatusCommand.all + BenchCommands.all + FilterBenchCommand.all
+            + ConfigurationCommands.all + StandardCommands.all,
         groups: [
             TopicCommands.group,
             GroupCommands.group,
+            DeadLetterCommands.group,
             BenchCommands.group,
             CommandGroup("config", "Look at the configuration"),
         ])

@@ -28,6 +28,7 @@ public enum ConsumeCommand {
             CommandOption("count", short: "c", .integer(1...1_000_000_000_000), "End after so many messages"),
             CommandOption("within", .duration, "How long it may take; 30s with --count, else without end"),
             CommandOption("tags", .text("TAGS"), "Only messages with one of these tags, like 'a || b'"),
+            CommandOption("sql", .text("EXPRESSION"), "Only messages whose properties satisfy this SQL92 expression"),
             CommandOption("follow", short: "f", .flag, "Wait for further messages, until Ctrl-C"),
             CommandOption("body-only", .flag, "Print bodies and nothing else"),
             CommandOption("commit", .flag, default: "true", "Store the group's offsets"),
@@ -39,6 +40,9 @@ public enum ConsumeCommand {
             CommandExample(
                 "apus consume Orders --group check --from first --count 10 --within 5s --body-only",
                 "Ten bodies, or exit code 4"),
+            CommandExample(
+                "apus consume Orders --group big --sql 'price > 100 AND region IS NOT NULL'",
+                "What a filter by properties lets pass"),
             CommandExample(
                 "apus consume Orders --group peek --from 10m --no-commit --output json", "The last ten minutes"),
         ]
@@ -73,6 +77,13 @@ public enum ConsumeCommand {
             count = invocation.isGiven("count") ? invocation.integer("count") : nil
             within = invocation.isGiven("within") ? invocation.duration("within") : count.map { _ in .seconds(30) }
             filter = invocation.optionalText("tags").map { MessageFilter(stringLiteral: $0) } ?? .all
+            if let expression = invocation.optionalText("sql") {
+                guard !invocation.isGiven("tags") else {
+                    throw CommandFailure(
+                        .usage, "--tags and --sql exclude each other", advice: "SQL can say TAGS IN ('a', 'b')")
+                }
+                filter = .sql(expression)
+            }
             follows = invocation.flag("follow")
             commits = invocation.flag("commit")
             switch invocation.text("from") {

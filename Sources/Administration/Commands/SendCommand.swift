@@ -4,7 +4,7 @@ import Model
 
 /// `apus send`.
 public enum SendCommand {
-    public static let all: [Command] = [send]
+    public static let all: [Command] = [send, recall]
 
     static let send = Command(
         "send", "Send messages to a topic",
@@ -13,6 +13,7 @@ public enum SendCommand {
             the line feed at the end of a line is no part of its message. Messages are sent one after the other, each when the one before was
             stored, so that those of one queue keep their order. The first failure ends it; the rows tell what was stored.
             A topic that is not there is created by the broker, if it is set to do so.
+            With a delay, the rows end with the handle that 'apus recall' cancels a message by, if the broker gives one.
             """,
         arguments: [
             CommandArgument("TOPIC", "Where to"), CommandArgument("BODY", "The message", isRequired: false),
@@ -25,7 +26,11 @@ public enum SendCommand {
             CommandOption("queue", .integer(0...65_535), "Queue to send to; without it, all in turn"),
             CommandOption("ordering-key", .text("KEY"), "Messages with the same key go to the same queue"),
             CommandOption(
-                "delay-level", .integer(0...18), default: "0", "Deliver later: 1 is 1 s, 3 is 10 s, 18 is 2 h"),
+                "delay-level", .integer(0...1000), default: "0",
+                "Deliver later, by the broker's table: 1 is 1 s, 3 is 10 s, 18 is 2 h unless changed"),
+            CommandOption("delay", .duration, "Deliver so long after the broker got it"),
+            CommandOption(
+                "at", .text("TIME"), "Deliver at this time, in UTC, like 2026-01-31T12:00:00, or in ms since 1970"),
             CommandOption("one-way", .flag, "Wait for no answer; messages may get lost"),
             CommandOption("count", short: "c", .integer(1...1_000_000_000), default: "1", "Send BODY so many times"),
             CommandOption(
@@ -37,6 +42,7 @@ public enum SendCommand {
             CommandExample("apus send Orders 'one pizza' --tag new --key order-42", "One message"),
             CommandExample(
                 "apus send Orders --file orders.txt --queue 0 --quiet", "Each line of a file, into one queue"),
+            CommandExample("apus send Orders 'remind me' --delay 90m", "One message that is delivered in 90 minutes"),
             CommandExample("journalctl -f -o cat | apus send Log", "What another program prints, line by line"),
             CommandExample(
                 "apus send Orders x --count 1000 --output csv > sent.csv", "A thousand messages and their ids"),
@@ -68,6 +74,25 @@ public enum SendCommand {
         }
     }
 
+    static let recall = Command(
+        "recall", "Cancel a delayed message that was not delivered yet",
+        discussion:
+            "HANDLE is what 'apus send' printed for it, or what another client got with the answer to its send.",
+        arguments: [CommandArgument("TOPIC", "Where it was sent to"), CommandArgument("HANDLE", "Its recall handle")],
+        options: Cluster.options + [
+            CommandOption("group", short: "g", .text("NAME"), default: "apus_cli_producer", "Producer group")
+        ],
+        examples: [CommandExample("apus recall Orders 'djEgT3JkZXJz…'", "Cancel one message")]
+    ) { invocation in
+        try await Cluster.with(invocation) { client in
+            let producer = client.producer(group: invocation.text("group"))
+            try await producer.recall(
+                topic: invocation.arguments[0], handle: invocation.arguments[1],
+                timeout: invocation.duration("timeout"))
+            return .success
+        }
+    }
+
     /// The message without its body.
     static func template(_ invocation: Invocation) throws(CommandFailure) -> Message {
         if invocation.isGiven("queue"), invocation.isGiven("ordering-key") {
@@ -78,7 +103,7 @@ public enum SendCommand {
         message.tag = invocation.optionalText("tag")
         message.keys = invocation.texts("key")
         message.shardingKey = invocation.optionalText("ordering-key")
-        message.delayLevel = Int32(invocation.integer("delay-level"))
+        try delay(&message, invocation)
         for text in invocation.texts("property") {
             let pair = text.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
             guard pair.count == 2, !pair[0].isEmpty else {
@@ -87,6 +112,24 @@ public enum SendCommand {
             message.properties[String(pair[0])] = String(pair[1])
         }
         return message
+    }
+
+    private static let delays = ["delay-level", "delay", "at"]
+
+    private static func delay(_ message: inout Message, _ invocation: Invocation) throws(CommandFailure) {
+        guard delays.count(where: invocation.isGiven) <= 1 else {
+            throw CommandFailure(
+                .usage, "--delay-level, --delay and --at exclude each other", advice: "leave all but one of them out")
+        }
+        message.delayLevel = Int32(invocation.integer("delay-level"))
+        if invocation.isGiven("delay") { message.deliverAfter = invocation.duration("delay") }
+        guard let text = invocation.optionalText("at") else { return }
+        guard let time = TimeText.moment(text) else {
+            throw CommandFailure(
+                .usage, "--at must be a time, and '\(text)' is not",
+                advice: "write one like 2026-01-31T12:00:00Z or 1769860800000; --delay takes durations")
+        }
+        message.deliverAt = time
     }
 
     /// Where bodies come from.
@@ -138,6 +181,7 @@ public enum SendCommand {
         private(set) var count = 0
 
         static let columns = ["messageId", "broker", "queue", "offset", "status"]
+        private let isDelayed: Bool
 
         init(_ client: RocketMQClient, _ invocation: Invocation) async throws {
             self.client = client
@@ -147,7 +191,9 @@ public enum SendCommand {
             producer = client.producer(configuration)
             isOneWay = invocation.flag("one-way")
             isQuiet = invocation.flag("quiet")
-            rows = RowStream(Self.columns, as: invocation.format, style: invocation.style)
+            isDelayed = SendCommand.delays.contains(where: invocation.isGiven)
+            rows = RowStream(
+                Self.columns + (isDelayed ? ["recallHandle"] : []), as: invocation.format, style: invocation.style)
             guard invocation.isGiven("queue") else {
                 queue = nil
                 return
@@ -169,13 +215,13 @@ public enum SendCommand {
                 } else {
                     try await producer.sendOneWay(message)
                 }
-                show([.absent, .absent, .absent, .absent, .text("ONE_WAY")])
+                show([.absent, .absent, .absent, .absent, .text("ONE_WAY")], handle: nil)
             } else {
                 let receipt =
                     if let queue { try await producer.send(message, to: queue) } else {
                         try await producer.send(message)
                     }
-                show(SendCommand.row(receipt))
+                show(SendCommand.row(receipt), handle: receipt.recallHandle)
             }
             count += 1
         }
@@ -187,8 +233,9 @@ public enum SendCommand {
             }
         }
 
-        private mutating func show(_ row: [OutputTable.Cell]) {
-            if !isQuiet { Console.write(Array(rows.text([row]).utf8)) }
+        private mutating func show(_ row: [OutputTable.Cell], handle: String?) {
+            let last = isDelayed ? [handle.map { OutputTable.Cell.text($0) } ?? .absent] : []
+            if !isQuiet { Console.write(Array(rows.text([row + last]).utf8)) }
         }
 
         /// Ends the rows. A header without rows, above an error, would only confuse; JSON must be whole all the same.

@@ -35,6 +35,12 @@ enum TimeText {
         return calendar(text)
     }
 
+    /// Reads a time as ``timestamp(_:now:)`` does, but no duration.
+    static func moment(_ text: String) -> Timestamp? {
+        if let milliseconds = Int64(text) { return milliseconds < 0 ? nil : Timestamp(milliseconds: milliseconds) }
+        return calendar(text)
+    }
+
     private static func calendar(_ text: String) -> Timestamp? {
         let halves = (text.hasSuffix("Z") ? text.dropLast() : text[...]).split(
             separator: "T", omittingEmptySubsequences: false)

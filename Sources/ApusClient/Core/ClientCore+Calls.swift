@@ -89,7 +89,7 @@ extension ClientCore {
         peers[address] = peer
         // These closures hold the core; `close` lets go of them.
         peer.onAnswer = { [unowned peer] command in self.answered(command, from: peer) }
-        peer.onRequest = { command, connection in self.requested(command, on: connection) }
+        peer.onRequest = { [unowned peer] command, connection in self.requested(command, of: peer, on: connection) }
         peer.onDrained = { [unowned peer] in self.writeWaiting(peer) }
         peer.onClosed = { [unowned peer] reason in self.closed(peer, reason) }
         return peer
@@ -155,6 +155,7 @@ extension ClientCore {
     private func closed(_ peer: Peer, _ reason: CloseReason) {
         peer.state = .idle
         peer.unwritten = []
+        announcedGroups[peer.address] = nil
         log.info("connection ended", ["server": peer.address, "reason": "\(reason)"])
         let error = ClientError(.connectionClosed, "the connection to \(peer.address) ended: \(reason)")
         waits.failAll(error) { ($0 as? any PendingCall)?.address == peer.address }
@@ -171,7 +172,7 @@ extension ClientCore {
     }
 
     /// Requests of a broker to its clients.
-    private func requested(_ command: ReceivedCommand, on connection: Connection) {
+    private func requested(_ command: ReceivedCommand, of peer: Peer, on connection: Connection) {
         switch command.header.requestCode {
         case .notifyConsumerIdsChanged:
             guard let header = try? command.fields(NotifyConsumerIDsChangedHeader.self) else { return }
@@ -181,16 +182,29 @@ extension ClientCore {
                 let body = try? command.json(ResetOffsetBody.self), let consumer = consumerCores[header.group]
             else { return }
             Task { await consumer.reset(body.offsets) }
+        case .checkTransactionState: check(command, from: peer.address)
+        case .pushReplyMessageToClient:
+            if let objection = takeReply(command) {
+                respond(.systemError, to: command, on: connection, objection)
+            } else {
+                respond(.success, to: command, on: connection)
+            }
         default:
-            guard !command.header.isOneway else { return }
-            var writer = CommandWriter(connection.output, encoding: command.header.encoding)
-            writer.language = .other
-            writer.begin(
-                response: .requestCodeNotSupported, to: command.header,
-                remark: .text("request type \(command.header.code) not supported"))
-            writer.end()
-            connection.outputAdded()
+            respond(
+                .requestCodeNotSupported, to: command, on: connection,
+                "request type \(command.header.code) not supported")
         }
+    }
+
+    private func respond(
+        _ code: ResponseCode, to command: ReceivedCommand, on connection: Connection, _ remark: String? = nil
+    ) {
+        guard !command.header.isOneway else { return }
+        var writer = CommandWriter(connection.output, encoding: command.header.encoding)
+        writer.language = .other
+        writer.begin(response: code, to: command.header, remark: .init(remark))
+        writer.end()
+        connection.outputAdded()
     }
 
     // MARK: - Name servers

@@ -14,10 +14,24 @@ extension ClientCore {
         guard let count = producerGroups[producerGroup] else { return }
         producerGroups[producerGroup] = count > 1 ? count - 1 : nil
         guard count == 1 else { return }
+        for address in announcedGroups.keys { announcedGroups[address]?.remove(producerGroup) }
         await tellAll(
             Request(
                 .unregisterClient,
                 UnregisterClientHeader(clientID: identity.clientID, producerGroup: producerGroup)))
+    }
+
+    /// Makes sure that a broker knows a producer group before it is asked for what it answers to the group's members only: checks
+    /// of transactions, and replies.
+    func announce(producerGroup: String, to address: String) async {
+        if announcedGroups[address]?.contains(producerGroup) != true { await sendHeartbeat(to: address) }
+    }
+
+    /// Learns of every broker, also of those that no route in use leads to, and tells them of this client.
+    func announceToAll(deadline: MonotonicTime) async throws(ClientError) {
+        let info = try await callNameServer(Request(.getBrokerClusterInfo, json: ClusterInfo.self), deadline: deadline)
+        for (name, broker) in info.brokers { brokers[name] = broker }
+        await sendHeartbeats()
     }
 
     func register(_ consumer: PushConsumerCore, _ data: ConsumerData) throws(ClientError) {
@@ -62,6 +76,7 @@ extension ClientCore {
             consumers: consumers.values.sorted { $0.groupName < $1.groupName })
         do throws(ClientError) {
             try await call(Request(.heartbeat, body: data.encoded()), to: address)
+            announcedGroups[address] = Set(data.producerGroups)
         } catch {
             guard !isClosed else { return }
             log.info("heartbeat failed", ["broker": address, "reason": "\(error)"])

@@ -34,8 +34,15 @@ actor ClientCore {
     // Membership; see ClientCore+Heartbeat.swift.
     /// How many producers announce each group.
     var producerGroups: [String: Int] = [:]
+    /// The producer groups that a broker was told of on the connection that it has now, by address.
+    var announcedGroups: [String: Set<String>] = [:]
     var consumers: [String: ConsumerData] = [:]
     var consumerCores: [String: PushConsumerCore] = [:]
+
+    /// Who answers the checks of half messages, by producer group; see ClientCore+Transactions.swift.
+    var checkers: [String: TransactionChecks] = [:]
+    /// Requests that wait for their replies, by correlation id; see ClientCore+Replies.swift.
+    var replies: [String: ReplyState] = [:]
 
     private var timers: [LoopTimer] = []
     private var hasBegun = false

@@ -14,6 +14,9 @@ struct ReceivedCommand {
     /// A copy of the body.
     var body: [UInt8] { buffer.bytes.extracting(frame.body).array() }
 
+    /// A field as text; nil when there is none.
+    func text(_ name: StaticString) -> String? { header.string(ifPresent: name, in: buffer.bytes) }
+
     /// The error that an answer with an unwanted code means.
     var refusal: ClientError { .refused(code, remark) }
 

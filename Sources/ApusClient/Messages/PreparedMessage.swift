@@ -18,10 +18,19 @@ struct PreparedMessage: Sendable {
     var reconsumeTimes: Int32 = 0
     var reconsumeMaximum: Int32?
     var shardingKey: String?
+    /// The broker must know the producer's group before it gets the message.
+    var needsMembership = false
+
+    /// What it takes up while it is under way, in bytes.
+    var size: Int { body.count + properties.count }
 
     /// - Throws: ``ClientError/Code-swift.struct/invalidArgument`` or ``ClientError/Code-swift.struct/messageTooLarge``.
+    /// - Parameters:
+    ///   - extra: properties of RocketMQ's that this library sets.
+    ///   - state: of the transaction that the message begins, if it does.
     init(
-        _ message: Message, id: String, at now: Timestamp, _ configuration: ProducerConfiguration
+        _ message: Message, id: String, at now: Timestamp, _ configuration: ProducerConfiguration,
+        extra: [(name: String, value: String)] = [], transactionState state: Int32 = 0
     ) throws(ClientError) {
         try Self.checkTopic(message.topic)
         try Self.check(size: message.body.count, "the body", configuration)
@@ -31,8 +40,9 @@ struct PreparedMessage: Sendable {
         flag = message.flag
         bornTimestamp = now
         shardingKey = message.shardingKey
-        properties = try Self.encode(message, id: id)
+        properties = try Self.encode(message, id: id, extra: extra)
         try compress(configuration)
+        flags = flags.withTransactionState(state)
     }
 
     /// A batch: all messages to one topic, stored one after the other in one queue, all or none.
@@ -50,7 +60,7 @@ struct PreparedMessage: Sendable {
                 throw ClientError(
                     .invalidArgument, "a batch goes to one topic, not to \(first.topic) and \(message.topic)")
             }
-            guard message.delayLevel == 0 else {
+            guard !message.isDelayed else {
                 throw ClientError(.invalidArgument, "messages of a batch cannot be delayed")
             }
             guard message.isWaitingForStore == first.isWaitingForStore else {
@@ -74,7 +84,13 @@ struct PreparedMessage: Sendable {
 
     /// A message that failed, on its way back to the retry topic of its group, as the clients of RocketMQ send it when the
     /// broker does not take it back (remoting reference §1.9).
-    init(retry message: ReceivedMessage, group: String, reconsumeMaximum: Int32) {
+    /// - Parameters:
+    ///   - reconsumeMaximum: nil leaves it to the settings of the group.
+    ///   - delayLevel: 0 takes the level after as many attempts. A negative one makes the message a dead letter, which is what
+    ///     the broker makes of a message that was tried more often than allowed.
+    init(retry message: ReceivedMessage, group: String, reconsumeMaximum: Int32?, delayLevel: Int32 = 0) {
+        let attempts = min(message.reconsumeTimes, Int32.max - 4)
+        let maximum = delayLevel < 0 ? 0 : reconsumeMaximum
         topic = SystemTopics.retry(of: group)
         messageIDs = [message.messageID]
         body = message.storedBody
@@ -82,18 +98,19 @@ struct PreparedMessage: Sendable {
         flags = MessageFlags(rawValue: flags.rawValue | message.flags.compressionType << 8)
         flag = message.flag
         bornTimestamp = message.bornTimestamp
-        reconsumeTimes = message.reconsumeTimes + 1
-        self.reconsumeMaximum = reconsumeMaximum
+        reconsumeTimes = attempts + 1
+        self.reconsumeMaximum = maximum
         let dropped: Set<String> = [
             PropertyName.delay, PropertyName.retryTopic, PropertyName.reconsumeTime, PropertyName.maxReconsumeTimes,
-            PropertyName.originMessageID,
+            PropertyName.originMessageID, PropertyName.timerDeliver, PropertyName.timerDelay,
+            PropertyName.timerDelaySeconds,
         ]
         var list = message.allProperties.filter { !dropped.contains($0.name) }
         list.append((PropertyName.originMessageID, message.originMessageID))
         list.append((PropertyName.retryTopic, message.topic))
         list.append((PropertyName.reconsumeTime, "\(reconsumeTimes)"))
-        list.append((PropertyName.maxReconsumeTimes, "\(reconsumeMaximum)"))
-        list.append((PropertyName.delay, "\(3 + message.reconsumeTimes)"))
+        if let maximum { list.append((PropertyName.maxReconsumeTimes, "\(maximum)")) }
+        if delayLevel >= 0 { list.append((PropertyName.delay, "\(delayLevel > 0 ? delayLevel : 3 + attempts)")) }
         let buffer = ByteBuffer(capacity: 256)
         MessageProperties.encode(list, to: buffer)
         properties = buffer.bytes.array()
@@ -160,9 +177,14 @@ struct PreparedMessage: Sendable {
         PropertyName.minOffset, PropertyName.maxOffset, PropertyName.originMessageID, PropertyName.uniqueKey,
         PropertyName.maxReconsumeTimes, PropertyName.reconsumeTime, PropertyName.cluster, PropertyName.region,
         PropertyName.traceOn, PropertyName.instanceID, PropertyName.shardingKey, PropertyName.recordCRC,
+        PropertyName.timerDeliver, PropertyName.timerDelay, PropertyName.timerDelaySeconds, PropertyName.correlationID,
+        PropertyName.replyToClient, PropertyName.timeToLive, PropertyName.messageType,
     ]
 
-    private static func encode(_ message: Message, id: String) throws(ClientError) -> [UInt8] {
+    private static func encode(
+        _ message: Message, id: String, extra: [(name: String, value: String)] = []
+    ) throws(ClientError) -> [UInt8] {
+        try message.checkDelay()
         var list: [(name: String, value: String)] = []
         if !message.keys.isEmpty { list.append((PropertyName.keys, message.keys.joined(separator: " "))) }
         for (name, value) in message.properties.sorted(by: { $0.key < $1.key }) {
@@ -175,6 +197,9 @@ struct PreparedMessage: Sendable {
         list.append((PropertyName.wait, message.isWaitingForStore ? "true" : "false"))
         if let key = message.shardingKey { list.append((PropertyName.shardingKey, key)) }
         if message.delayLevel != 0 { list.append((PropertyName.delay, "\(message.delayLevel)")) }
+        if let time = message.deliverAt { list.append((PropertyName.timerDeliver, "\(time.milliseconds)")) }
+        if let delay = message.deliverAfter { list.append((PropertyName.timerDelay, "\(delay.milliseconds)")) }
+        list += extra
         if let tag = message.tag { list.append((PropertyName.tags, tag)) }
         for (name, value) in list where !isClean(name) || !isClean(value) {
             throw ClientError(
@@ -216,7 +241,8 @@ struct PreparedMessage: Sendable {
                 status: status, messageID: messageIDs.first ?? "", messageIDs: messageIDs,
                 offsetMessageID: header.messageID,
                 queue: MessageQueue(topic: topic, brokerName: queue.brokerName, queueID: header.queueID),
-                queueOffset: header.queueOffset)
+                queueOffset: header.queueOffset, recallHandle: answer.text("recallHandle"),
+                transactionID: header.transactionID)
         }
     }
 

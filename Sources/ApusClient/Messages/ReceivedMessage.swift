@@ -2,6 +2,7 @@ import Base
 import Bytes
 import Compression
 import Model
+import RemotingProtocol
 
 /// A message that a broker stored, as a consumer sees it.
 public struct ReceivedMessage: Sendable {
@@ -15,6 +16,8 @@ public struct ReceivedMessage: Sendable {
     public internal(set) var flag: Int32
     /// How often the message was delivered before, and failed.
     public internal(set) var reconsumeTimes: Int32
+    /// Which delivery this is: 1 is the first.
+    public var attempt: Int { Int(reconsumeTimes) + 1 }
     public internal(set) var bornTimestamp: Timestamp
     /// When the broker stored it.
     public internal(set) var storeTimestamp: Timestamp
@@ -47,6 +50,31 @@ public struct ReceivedMessage: Sendable {
         physicalOffset = record.physicalOffset
         flags = record.flags
         encodedProperties = span.extracting(record.properties).array()
+    }
+
+    /// A message that no queue holds: a reply, as the broker passed it on (326).
+    init(reply header: ReplyMessageHeader, body: [UInt8]) {
+        topic = header.topic
+        queue = MessageQueue(topic: header.topic, brokerName: "", queueID: header.queueID)
+        queueOffset = .zero
+        self.body = body
+        flag = header.flag
+        reconsumeTimes = header.reconsumeTimes ?? 0
+        bornTimestamp = header.bornTimestamp
+        storeTimestamp = header.storeTimestamp
+        bornHost = Self.host(header.bornHost)
+        storeHost = Self.host(header.storeHost)
+        physicalOffset = .zero
+        flags = header.flags
+        encodedProperties = Array((header.properties ?? "").utf8)
+    }
+
+    /// `address:port`; 0.0.0.0 for what is none, which is only shown.
+    private static func host(_ text: String) -> HostAddress {
+        let parts = text.drop { $0 == "/" }.split(separator: ":")
+        guard parts.count == 2, let port = Int32(parts[1]), let host = HostAddress(ipv4: String(parts[0]), port: port)
+        else { return HostAddress(ipv4: 0, port: 0) }
+        return host
     }
 
     private static func equals(_ bytes: RawSpan, _ text: String) -> Bool {
@@ -83,6 +111,15 @@ public struct ReceivedMessage: Sendable {
         let span = encodedProperties.span.bytes
         return MessageProperties.valueRange(of: name, in: span).map { span.extracting($0).string() }
     }
+
+    /// The topic that the message was first sent to, of one that came through a retry topic or lies among the dead letters.
+    public var originTopic: String { value(of: "DLQ_ORIGIN_TOPIC") ?? value(of: "RETRY_TOPIC") ?? topic }
+
+    /// Whether the sender waits for a reply: see ``Producer/reply(to:body:tag:properties:timeout:)``.
+    public var isRequest: Bool { value(of: "CORRELATION_ID") != nil && value(of: "REPLY_TO_CLIENT") != nil }
+
+    /// Whether the body is still compressed, since what the broker sent could not be decompressed.
+    public var isBodyCompressed: Bool { flags.contains(.compressed) && compressedBody.isEmpty && !body.isEmpty }
 
     // MARK: - On the way to the user
 

@@ -24,4 +24,8 @@ public struct SendReceipt: Equatable, Sendable {
     public var queue: MessageQueue
     /// The message's ordinal in its queue; of a batch, the first message's.
     public var queueOffset: QueueOffset
+    /// What ``Producer/recall(_:timeout:)`` cancels a delayed message by; nil when the broker gave none.
+    public var recallHandle: String?
+    /// The id of the transaction, of a half message; RocketMQ 5 gives one to every message.
+    public var transactionID: String?
 }

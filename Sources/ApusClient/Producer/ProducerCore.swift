@@ -11,12 +11,14 @@ actor ProducerCore {
     nonisolated var unownedExecutor: UnownedSerialExecutor { core.unownedExecutor }
 
     private let waits: WaitList
-    /// Numbers of the sends that wait for their turn, first come first.
-    private var queued: [Int32] = []
+    /// The sends that wait for their turn, first come first, with their sizes.
+    private var queued: [(number: Int32, size: Int)] = []
     private var inFlight = 0
+    private var inFlightBytes = 0
     private var rotations: [String: QueueRotation] = [:]
     private var faults = FaultTable()
     private var isRegistered = false
+    private var isChecking = false
     private var isClosed = false
 
     init(_ core: ClientCore, _ configuration: ProducerConfiguration) {
@@ -32,17 +34,21 @@ actor ProducerCore {
     func send(
         _ message: PreparedMessage, _ choice: QueueChoice, timeout: Duration?
     ) async throws(ClientError) -> SendReceipt {
-        let deadline = now().advanced(by: timeout ?? configuration.sendTimeout)
-        try await acquire(deadline)
-        defer { release() }
-        return try await sendAcquired(message, choice, deadline)
+        try await send(message, choice, deadline(timeout))
+    }
+
+    private func send(
+        _ message: PreparedMessage, _ choice: QueueChoice, _ deadline: MonotonicTime
+    ) async throws(ClientError) -> SendReceipt {
+        try await acquire(message.size, deadline)
+        return try await sendReleasing(message, choice, deadline)
     }
 
     /// Sends a message for which there is a permit already, and gives the permit back.
     func sendReleasing(
         _ message: PreparedMessage, _ choice: QueueChoice, _ deadline: MonotonicTime
     ) async throws(ClientError) -> SendReceipt {
-        defer { release() }
+        defer { release(message.size) }
         return try await sendAcquired(message, choice, deadline)
     }
 
@@ -85,6 +91,7 @@ actor ProducerCore {
         let start = now()
         do throws(ClientError) {
             let address = try await core.address(of: queue, deadline: deadline)
+            if message.needsMembership { await core.announce(producerGroup: configuration.group, to: address) }
             let receipt = try await core.call(request(message, queue), to: address, deadline: deadline)
             note(queue.brokerName, start, isFailure: false)
             return receipt
@@ -109,16 +116,67 @@ actor ProducerCore {
 
     // MARK: - One-way
 
-    /// Returns when the message was handed to the connection.
+    /// Returns when the message was handed to the connection. Without a timeout of its own, a message waits for a slow broker
+    /// rather than to fail.
     func sendOneWay(_ message: PreparedMessage, _ choice: QueueChoice, timeout: Duration?) async throws(ClientError) {
-        let deadline = now().advanced(by: timeout ?? configuration.sendTimeout)
-        try await acquire(deadline)
-        defer { release() }
-        let queue = try await select(message, choice, nil, deadline)
+        let deadline = now().advanced(by: timeout ?? configuration.oneWayTimeout)
+        try await acquire(message.size, deadline)
+        defer { release(message.size) }
+        let queue = try await select(message, choice, nil, min(deadline, self.deadline(nil)))
         let address = try await core.address(of: queue, deadline: deadline)
         let full = request(message, queue)
         let request = Request<Void>(full.code, write: full.write) { (_) throws(ClientError) in }
         try await core.post(request, to: address, deadline: deadline)
+    }
+
+    // MARK: - Requests
+
+    /// Sends a request and waits for its reply.
+    func request(
+        _ message: PreparedMessage, _ choice: QueueChoice, correlationID: String, _ deadline: MonotonicTime
+    ) async throws(ClientError) -> ReceivedMessage {
+        await core.expectReply(correlationID)
+        do throws(ClientError) {
+            _ = try await send(message, choice, deadline)
+        } catch {
+            await core.forgetReply(correlationID)
+            throw error
+        }
+        return try await core.reply(correlationID, deadline: deadline)
+    }
+
+    // MARK: - Transactions
+
+    /// Joins the producer group everywhere and answers checks, once.
+    func start(checker: @escaping TransactionChecker) async throws(ClientError) {
+        guard !isClosed else { throw .closed("the producer") }
+        guard !isChecking else { return }
+        isChecking = true
+        do throws(ClientError) {
+            try await core.register(checker: checker, producerGroup: configuration.group)
+            await register()
+            try await core.announceToAll(deadline: deadline(nil))
+        } catch {
+            // Brokers that routes lead to hear of the group all the same.
+            if error.answer != nil { return }
+            isChecking = false
+            await core.unregisterChecks(producerGroup: configuration.group)
+            throw error
+        }
+    }
+
+    /// Tells the broker of a half message what became of it.
+    func end(_ half: SendReceipt, _ outcome: TransactionOutcome) async {
+        guard let id = OffsetMessageID(half.offsetMessageID),
+            let address = try? await core.address(of: half.queue.brokerName)
+        else {
+            return core.log.warning("a transaction cannot be ended", ["message": half.messageID])
+        }
+        await core.end(
+            EndTransactionHeader(
+                producerGroup: configuration.group, tranStateTableOffset: half.queueOffset, commitLogOffset: id.offset,
+                commitOrRollback: outcome.onWire, messageID: half.messageID, transactionID: half.transactionID,
+                brokerName: half.queue.brokerName), at: address)
     }
 
     // MARK: - Queues
@@ -156,39 +214,69 @@ actor ProducerCore {
 
     // MARK: - How many at once
 
-    /// Waits until fewer sends are under way than are allowed, and counts one more.
-    func acquire(_ deadline: MonotonicTime) async throws(ClientError) {
+    /// Waits until there is room for a send of so many bytes, first come first.
+    /// - Parameter deadline: nil waits until there is room, which comes when the sends under way end.
+    func acquire(_ size: Int, _ deadline: MonotonicTime?) async throws(ClientError) {
         guard !isClosed else { throw .closed("the producer") }
-        if !isRegistered {
-            isRegistered = true
-            await core.register(producerGroup: configuration.group)
-        }
-        guard inFlight >= configuration.inFlightMaximum else {
-            inFlight += 1
-            return
-        }
+        await register()
+        guard !queued.isEmpty || !hasRoom(size) else { return take(size) }
         let number = waits.nextNumber()
+        let deadline = deadline ?? now().advanced(by: .seconds(1 << 32))
         let result: Result<Void, ClientError> = await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
                 waits.add(Waiter("room for another send", deadline: deadline, continuation), number)
-                queued.append(number)
+                queued.append((number, size))
             }
         } onCancel: {
             core.loop.post {
                 self.assumeIsolated { $0.waits.fail(number, ClientError(.cancelled, "the task was cancelled")) }
             }
         }
-        try result.get()
+        do throws(ClientError) { try result.get() } catch {
+            // Whoever stood behind a large message may have room without it.
+            admit()
+            throw error
+        }
     }
 
-    func release() {
+    private func register() async {
+        guard !isRegistered else { return }
+        isRegistered = true
+        await core.register(producerGroup: configuration.group)
+    }
+
+    private func hasRoom(_ size: Int) -> Bool {
+        inFlight == 0
+            || (inFlight < configuration.inFlightMaximum && inFlightBytes + size <= configuration.inFlightBytesMaximum)
+    }
+
+    private func take(_ size: Int) {
+        inFlight += 1
+        inFlightBytes += size
+    }
+
+    func release(_ size: Int) {
+        inFlight -= 1
+        inFlightBytes -= size
+        admit()
+    }
+
+    /// Lets those go on that have room now.
+    private func admit() {
         var index = 0
         defer { queued.removeFirst(index) }
         while index < queued.count {
+            let (number, size) = queued[index]
+            guard waits[number] != nil else {
+                // It gave up.
+                index += 1
+                continue
+            }
+            guard hasRoom(size) else { return }
             index += 1
-            if let waiter = waits.take(queued[index - 1]) as? Waiter<Void> { return waiter.succeed(()) }
+            take(size)
+            (waits.take(number) as? Waiter<Void>)?.succeed(())
         }
-        inFlight -= 1
     }
 
     func deadline(_ timeout: Duration?) -> MonotonicTime {
@@ -200,6 +288,7 @@ actor ProducerCore {
         isClosed = true
         waits.failAll(.closed("the producer"))
         waits.cancelTimer()
+        if isChecking { await core.unregisterChecks(producerGroup: configuration.group) }
         if isRegistered { await core.unregister(producerGroup: configuration.group) }
     }
 }

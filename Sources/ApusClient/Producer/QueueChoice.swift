@@ -11,6 +11,9 @@ enum QueueChoice: Sendable {
     case key(String)
     case selected(@Sendable ([MessageQueue]) -> MessageQueue?)
 
+    /// The queue of the message's sharding key, if it has one.
+    init(_ message: Message?) { self = message?.shardingKey.map(QueueChoice.key) ?? .any }
+
     /// Whether another queue does as well.
     var isFree: Bool {
         if case .any = self { return true }

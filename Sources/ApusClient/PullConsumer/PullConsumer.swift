@@ -35,6 +35,12 @@ public final class PullConsumer: Sendable {
     /// The queues that were chosen, sorted.
     public var assignedQueues: [MessageQueue] { get async { await core.assigned } }
 
+    /// Reads nothing of an assigned queue until ``resume(_:)``. What was pulled of it already is kept.
+    public func pause(_ queue: MessageQueue) async throws(ClientError) { try await core.setPaused(true, queue) }
+
+    /// Goes on with a paused queue.
+    public func resume(_ queue: MessageQueue) async throws(ClientError) { try await core.setPaused(false, queue) }
+
     // MARK: - Reading
 
     /// Goes on reading at `offset`; adds the queue if it was not assigned.
@@ -50,7 +56,8 @@ public final class PullConsumer: Sendable {
     ///   - maximum: of messages to return.
     ///   - timeout: how long to wait for the first one.
     /// - Returns: none when none came in time.
-    /// - Throws: why no queue could be read, if that went on until the time was up.
+    /// - Throws: why no queue could be read, if that went on until the time was up, or cannot change, as with a mistake in an
+    ///   SQL expression.
     public func poll(
         maximum: Int = 32, timeout: Duration = .seconds(5)
     ) async throws(ClientError) -> [ReceivedMessage] {

@@ -18,6 +18,8 @@ actor PullConsumerCore {
         var pulledTo: QueueOffset
         var buffer: [ReceivedMessage] = []
         var isPulling = false
+        /// Nothing is pulled or returned for now.
+        var isPaused = false
         /// Changes with each seek, so that pulls from before it count no more.
         var generation: UInt64 = 0
         /// Why the last pull failed.
@@ -59,7 +61,14 @@ actor PullConsumerCore {
         lastGeneration += 1
         var cursor = Cursor(at: offset)
         cursor.generation = lastGeneration
+        cursor.isPaused = cursors[queue]?.isPaused ?? false
         cursors[queue] = cursor
+    }
+
+    func setPaused(_ isPaused: Bool, _ queue: MessageQueue) throws(ClientError) {
+        try requireAssigned(queue)
+        cursors[queue]?.isPaused = isPaused
+        if !isPaused { wakePollers() }
     }
 
     func position(_ queue: MessageQueue) throws(ClientError) -> QueueOffset {
@@ -89,6 +98,7 @@ actor PullConsumerCore {
             let messages = takeBuffered(maximum)
             if !messages.isEmpty { return messages }
             guard !cursors.isEmpty else { throw ClientError(.invalidArgument, "no queue is assigned to this consumer") }
+            try throwFinalFailure()
             let left = deadline.milliseconds(since: now())
             if left <= 0 {
                 if let failure = cursors.values.lazy.compactMap(\.failure).first { throw failure }
@@ -99,12 +109,22 @@ actor PullConsumerCore {
         }
     }
 
+    /// Throws what trying again does not mend, for instance a mistake in an expression.
+    private func throwFinalFailure() throws(ClientError) {
+        for (queue, cursor) in cursors {
+            guard let failure = cursor.failure, !failure.isRetriable else { continue }
+            // The next poll asks again.
+            cursors[queue]?.failure = nil
+            throw failure
+        }
+    }
+
     private func takeBuffered(_ maximum: Int) -> [ReceivedMessage] {
         let queues = assigned
         var messages: [ReceivedMessage] = []
         for index in queues.indices where messages.count < maximum {
             let queue = queues[(turn + index) % queues.count]
-            guard var cursor = cursors[queue] else { continue }
+            guard var cursor = cursors[queue], !cursor.isPaused else { continue }
             let count = min(maximum - messages.count, cursor.buffer.count)
             messages += cursor.buffer.prefix(count)
             cursor.buffer.removeFirst(count)
@@ -117,7 +137,7 @@ actor PullConsumerCore {
     }
 
     private func startPulls(_ suspension: Duration) {
-        for (queue, cursor) in cursors where !cursor.isPulling && cursor.buffer.isEmpty {
+        for (queue, cursor) in cursors where !cursor.isPulling && !cursor.isPaused && cursor.buffer.isEmpty {
             cursors[queue]?.isPulling = true
             let generation = cursor.generation
             Task { await self.pull(queue, generation, suspension) }

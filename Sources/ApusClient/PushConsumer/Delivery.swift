@@ -3,10 +3,11 @@ import Model
 import Runtime
 import Synchronization
 
-/// A message that was handed to the consumer and wants an answer: ``ack()`` or ``retry(delayLevel:)``.
+/// A message that was handed to the consumer and wants an answer: ``ack()``, ``retry(delayLevel:)`` or ``deadLetter()``.
+/// The first answer counts.
 ///
 /// The offset of the group does not pass a message before it is answered. A delivery that is dropped without an answer is
-/// retried.
+/// retried, and so is one that has no answer after ``PushConsumerConfiguration/consumeTimeout``.
 public final class Delivery: Sendable {
     public let message: ReceivedMessage
     private let consumer: PushConsumerCore
@@ -25,10 +26,16 @@ public final class Delivery: Sendable {
     public func ack() { answer(.success) }
 
     /// The message could not be consumed and shall come again.
+    ///
+    /// The broker delivers a copy of it to the group later, or makes it a dead letter when it has failed too often. Ordered
+    /// consumption keeps the message and its queue here, and tries again after
+    /// ``PushConsumerConfiguration/localRetryDelay``.
     /// - Parameter delayLevel: of the broker's table; 0 lets the broker choose by the number of attempts, and a negative one
-    ///   makes the message a dead letter at once. Ordered consumption waits
-    ///   ``PushConsumerConfiguration/localRetryDelay`` instead.
-    public func retry(delayLevel: Int32 = 0) { answer(.retry(delayLevel: delayLevel)) }
+    ///   is ``deadLetter()``.
+    public func retry(delayLevel: Int32 = 0) { answer(delayLevel < 0 ? .deadLetter : .retry(delayLevel: delayLevel)) }
+
+    /// The message will never be consumed: it goes to the group's dead letters, `%DLQ%group`, at once.
+    public func deadLetter() { answer(.deadLetter) }
 
     private func answer(_ result: ConsumeResult) {
         guard !isAnswered.exchange(true, ordering: .relaxed) else { return }
@@ -41,6 +48,8 @@ enum ConsumeResult: Equatable, Sendable {
     case success
     /// It shall come again: see ``Delivery/retry(delayLevel:)``.
     case retry(delayLevel: Int32)
+    /// See ``Delivery/deadLetter()``.
+    case deadLetter
 }
 
 /// Which message a delivery stands for.
@@ -49,4 +58,15 @@ struct DeliveryToken: Sendable {
     var offset: QueueOffset
     /// Tells an assignment of the queue from later ones.
     var assignment: UInt64
+}
+
+/// A delivery that was not answered within ``PushConsumerConfiguration/consumeTimeout``.
+public struct StalledDelivery: Sendable {
+    /// The body may be compressed still.
+    public var message: ReceivedMessage
+    /// How long ago it was handed out.
+    public var elapsed: Duration
+    /// Whether it goes back to the broker, for another member to try. Messages of ordered consumption and broadcasts stay
+    /// with their handler.
+    public var isSentBack: Bool
 }

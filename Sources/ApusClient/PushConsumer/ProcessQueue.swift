@@ -13,6 +13,9 @@ struct ProcessQueue {
     private struct Entry {
         var message: ReceivedMessage
         var state: State
+        var deliveredAt = MonotonicTime(nanoseconds: 0)
+        /// Was reported as stalled.
+        var isStalled = false
     }
 
     private var entries: [Entry] = []
@@ -21,6 +24,8 @@ struct ProcessQueue {
     private var nextWaiting = 0
     /// Messages that are not acknowledged yet.
     private(set) var count = 0
+    /// Of these, messages that were handed out.
+    private(set) var deliveredCount = 0
     /// Bytes of their bodies.
     private(set) var bytes = 0
     /// The offset behind the newest message that was looked at, delivered or filtered out.
@@ -53,10 +58,13 @@ struct ProcessQueue {
     }
 
     /// The oldest waiting message, which is delivered from now on.
-    mutating func takeNext() -> ReceivedMessage? {
+    mutating func takeNext(at now: MonotonicTime = MonotonicTime(nanoseconds: 0)) -> ReceivedMessage? {
         guard nextWaiting < entries.count else { return nil }
         let index = nextWaiting
         entries[index].state = .delivered
+        entries[index].deliveredAt = now
+        entries[index].isStalled = false
+        deliveredCount += 1
         skipTaken()
         return entries[index].message
     }
@@ -66,6 +74,7 @@ struct ProcessQueue {
     @discardableResult
     mutating func acknowledge(_ offset: QueueOffset) -> Bool {
         guard let index = index(of: offset), entries[index].state != .acknowledged else { return false }
+        if entries[index].state == .delivered { deliveredCount -= 1 }
         entries[index].state = .acknowledged
         count -= 1
         bytes -= entries[index].message.body.count
@@ -79,6 +88,7 @@ struct ProcessQueue {
     mutating func putBack(_ offset: QueueOffset) {
         guard let index = index(of: offset), entries[index].state == .delivered else { return }
         entries[index].state = .waiting
+        deliveredCount -= 1
         entries[index].message.reconsumeTimes += 1
         nextWaiting = min(nextWaiting, index)
     }
@@ -87,6 +97,19 @@ struct ProcessQueue {
     func message(at offset: QueueOffset) -> ReceivedMessage? {
         guard let index = index(of: offset), entries[index].state != .acknowledged else { return nil }
         return entries[index].message
+    }
+
+    /// Messages that were handed out at `limit` or before and are not answered; each is returned once.
+    mutating func takeStalled(since limit: MonotonicTime) -> [(message: ReceivedMessage, deliveredAt: MonotonicTime)] {
+        guard deliveredCount > 0 else { return [] }
+        var stalled: [(message: ReceivedMessage, deliveredAt: MonotonicTime)] = []
+        for index in head..<entries.count {
+            let entry = entries[index]
+            guard entry.state == .delivered, !entry.isStalled, entry.deliveredAt <= limit else { continue }
+            entries[index].isStalled = true
+            stalled.append((entry.message, entry.deliveredAt))
+        }
+        return stalled
     }
 
     // MARK: - Entries

@@ -115,11 +115,29 @@ public final class PushConsumer: Sendable {
     /// The queues that are this consumer's now, sorted.
     public var assignedQueues: [MessageQueue] { get async { await core.assignedQueues } }
 
+    // MARK: - Pauses
+
+    /// Pulls and hands out nothing of a queue until ``resume(_:)``; what is out already goes on. A queue that is not assigned
+    /// is remembered for when it is.
+    public func pause(_ queue: MessageQueue) async { await core.setPaused(true, queue) }
+
+    /// Goes on with a paused queue.
+    public func resume(_ queue: MessageQueue) async { await core.setPaused(false, queue) }
+
+    /// Pulls and hands out nothing of any queue until ``resume()``.
+    public func pause() async { await core.setPaused(true, nil) }
+
+    /// Goes on with all queues, also with those that were paused by themselves.
+    public func resume() async { await core.setPaused(false, nil) }
+
+    // MARK: - Offsets and the end
+
     /// Stores the offsets of all acknowledged messages at the brokers now rather than at the next interval.
     public func commitOffsets() async { await core.commitOffsets(isAnswerAwaited: true) }
 
-    /// Stops pulling, stores offsets, gives up locks and leaves the group. Messages that are not acknowledged are delivered
-    /// again, to whoever gets their queues.
+    /// Stops handing out, waits for the answers to messages that are out
+    /// (``PushConsumerConfiguration/handOverTimeout``), stores offsets, gives up locks and leaves the group. Messages that are
+    /// not acknowledged then are delivered again, to whoever gets their queues.
     public func shutdown() async {
         // The calling task may be cancelled already, which must not cancel the goodbyes.
         await Task { [core] in await core.shutdown() }.value

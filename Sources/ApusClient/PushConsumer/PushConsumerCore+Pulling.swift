@@ -20,7 +20,7 @@ extension PushConsumerCore {
 
     private func pull(_ queue: MessageQueue, _ number: UInt64) async {
         while let assignment = current(queue, number) {
-            if !hasRoom(assignment) {
+            if !mayPull(assignment) {
                 await withCheckedContinuation { assignment.room = $0 }
             } else if needsLocks, assignment.lockedUntil <= now() {
                 await pause(.milliseconds(200))

@@ -53,7 +53,7 @@ extension PushConsumerCore {
         }
         for assignment in assignments.values where wanted.contains(assignment.queue) && assignment.isRetiring {
             assignment.isRetiring = false
-            deliver(assignment)
+            goOn(assignment)
         }
         let added = wanted.filter { assignments[$0] == nil }
         if await !add(added) { isComplete = false }
@@ -87,7 +87,7 @@ extension PushConsumerCore {
     // MARK: - Giving up
 
     /// Gives up a queue: stores its offset, and lets the next member lock it.
-    /// - Returns: false when a message of ordered consumption is still out; the queue stays until it is answered.
+    /// - Returns: false when a message of a locked queue is still out; the queue stays until it is answered.
     @discardableResult
     private func giveUp(_ queue: MessageQueue) async -> Bool {
         guard let assignment = assignments[queue] else { return true }
@@ -97,7 +97,7 @@ extension PushConsumerCore {
         }
         assignments[queue] = nil
         stopPulling(assignment)
-        log.info("queue given up", ["queue": "\(queue)"])
+        log.info("queue given up", ["queue": "\(queue)", "dropped": "\(assignment.process.count)"])
         await commitOffset(assignment, isAnswerAwaited: true)
         if needsLocks { await unlock([queue]) }
         return true

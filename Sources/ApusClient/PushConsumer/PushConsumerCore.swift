@@ -20,14 +20,14 @@ final class Assignment {
     /// Stands in the list of queues that have something to deliver.
     var isReady = false
 
-    // Ordered consumption.
+    // Queues that are locked.
     /// Until when the broker's lock holds as far as this client is concerned.
     var lockedUntil = MonotonicTime(nanoseconds: 0)
-    /// A message is out, and the next one has to wait.
-    var isBusy = false
-    /// Nothing more is delivered: the queue is given up when the message that is out has been answered.
+    /// A message is out: of ordered consumption, the next one has to wait.
+    var isBusy: Bool { process.deliveredCount > 0 }
+    /// Nothing more is delivered: the queue is given up when the messages that are out have been answered.
     var isRetiring = false
-    /// The first message failed, and waits for its next attempt.
+    /// Of ordered consumption: the first message failed, and waits for its next attempt.
     var isSuspended = false
 
     init(_ queue: MessageQueue, number: UInt64, from offset: QueueOffset) {
@@ -62,6 +62,13 @@ actor PushConsumerCore {
     var isRebalanceWanted = false
     var broadcastOffsets: BroadcastOffsets?
     private var hasWarnedOfLocalRetry = false
+    /// Queues that the user wants nothing of for now, and whether that is so of all.
+    var pausedQueues: Set<MessageQueue> = []
+    var isPaused = false
+    /// A puller waits for room in all queues together.
+    var isShortOfRoom = false
+    /// Continues the shutdown, which waits for messages that are out.
+    private var handOver: CheckedContinuation<Void, Never>?
 
     init(_ core: ClientCore, _ configuration: PushConsumerConfiguration) {
         self.core = core
@@ -73,10 +80,16 @@ actor PushConsumerCore {
     var group: String { configuration.group }
     var isClustering: Bool { configuration.model == .clustering }
     /// Only clustering consumers lock queues: of a broadcast everybody reads everything.
-    var needsLocks: Bool { configuration.isOrdered && isClustering }
+    var needsLocks: Bool { (configuration.isOrdered || configuration.isExclusive) && isClustering }
     var assignedQueues: [MessageQueue] { assignments.keys.sorted() }
     /// Messages that were pulled and are not acknowledged.
     var cachedCount: Int { assignments.values.reduce(0) { $0 + $1.process.count } }
+    /// Bytes of their bodies.
+    var cachedBytes: Int { assignments.values.reduce(0) { $0 + $1.process.bytes } }
+    /// Messages that somebody works on: handed out and not answered.
+    var deliveredCount: Int {
+        assignments.values.reduce(0) { $0 + ($1.isSuspended ? 0 : $1.process.deliveredCount) }
+    }
     func now() -> MonotonicTime { loop.clock.monotonic }
 
     // MARK: - Start and end
@@ -132,6 +145,12 @@ actor PushConsumerCore {
                 if !topic.hasPrefix(SystemTopics.retryPrefix) { log.warning("no route yet", ["topic": topic]) }
             }
         }
+        do throws(ClientError) {
+            for topic in subscriptions.keys.sorted() { try await check(topic) }
+        } catch {
+            await core.unregister(consumerGroup: group)
+            throw error
+        }
         await core.sendHeartbeats()
     }
 
@@ -142,6 +161,10 @@ actor PushConsumerCore {
             Task { await consumer.commitOffsets(isAnswerAwaited: false) }
         }
         if needsLocks { repeatEvery(configuration.lockInterval) { consumer in Task { await consumer.renewLocks() } } }
+        if let timeout = configuration.consumeTimeout {
+            let period = max(10, min(60_000, timeout.milliseconds / 4))
+            repeatEvery(.milliseconds(period)) { $0.findStalled(timeout) }
+        }
         rebalanceSoon()
     }
 
@@ -163,11 +186,35 @@ actor PushConsumerCore {
         receivers = []
         for assignment in assignments.values { stopPulling(assignment) }
         guard wasJoined else { return }
+        await waitForAnswers()
         await commitOffsets(isAnswerAwaited: true)
         if needsLocks { await unlock(assignments.values.map(\.queue)) }
         assignments = [:]
         ready = []
         await core.unregister(consumerGroup: group)
+    }
+
+    /// Waits until every message that is out was answered, for as long as the hand-over may take.
+    private func waitForAnswers() async {
+        guard deliveredCount > 0, configuration.handOverTimeout > .zero else { return }
+        await withCheckedContinuation { continuation in
+            handOver = continuation
+            loop.schedule(afterMilliseconds: max(1, configuration.handOverTimeout.milliseconds)) { [weak self] in
+                self?.assumeIsolated { $0.endHandOver() }
+            }
+        }
+        if deliveredCount > 0 {
+            log.warning("messages are left without an answer", ["group": group, "messages": "\(deliveredCount)"])
+        }
+    }
+
+    private func endHandOverIfDone() {
+        if handOver != nil, deliveredCount == 0 { endHandOver() }
+    }
+
+    private func endHandOver() {
+        handOver?.resume()
+        handOver = nil
     }
 
     // MARK: - Subscriptions
@@ -185,8 +232,24 @@ actor PushConsumerCore {
 
     func subscribe(_ topic: String, _ filter: MessageFilter) async throws(ClientError) {
         try PreparedMessage.checkName(topic, "topic", lengthMaximum: Limits.topicLengthMaximum)
+        let before = subscriptions[topic]
         subscriptions[topic] = subscription(topic, filter)
+        guard isRunning else { return }
+        do throws(ClientError) { try await check(topic) } catch {
+            subscriptions[topic] = before
+            throw error
+        }
         try await announce()
+    }
+
+    /// Has a broker look at an expression (46), so that whoever subscribes hears at once of a mistake in it.
+    private func check(_ topic: String) async throws(ClientError) {
+        guard let subscription = subscriptions[topic], subscription.expressionType == Subscription.sqlType,
+            let broker = (try? await core.route(topic, deadline: core.deadline(nil)))?.subscribeQueues.first?.brokerName
+        else { return }
+        let body = CheckClientConfigBody(clientID: core.identity.clientID, group: group, subscription: subscription)
+        let address = try await core.address(of: broker, isReplicaAllowed: true)
+        try await core.call(Request(.checkClientConfig, body: body.encoded()), to: address)
     }
 
     func unsubscribe(_ topic: String) async throws(ClientError) {
@@ -230,8 +293,7 @@ actor PushConsumerCore {
         while !ready.isEmpty {
             let assignment = ready.removeFirst()
             assignment.isReady = false
-            guard mayDeliver(assignment), let message = assignment.process.takeNext() else { continue }
-            if configuration.isOrdered { assignment.isBusy = true }
+            guard mayDeliver(assignment), let message = assignment.process.takeNext(at: now()) else { continue }
             markReady(assignment)
             let token = DeliveryToken(
                 queue: assignment.queue, offset: message.queueOffset, assignment: assignment.number)
@@ -241,9 +303,10 @@ actor PushConsumerCore {
     }
 
     private func mayDeliver(_ assignment: Assignment) -> Bool {
-        guard assignments[assignment.queue] === assignment, !assignment.isRetiring else { return false }
-        guard configuration.isOrdered else { return true }
-        return !assignment.isBusy && !assignment.isSuspended && (!needsLocks || assignment.lockedUntil > now())
+        guard assignments[assignment.queue] === assignment, !assignment.isRetiring, !isPaused(assignment.queue),
+            !needsLocks || assignment.lockedUntil > now()
+        else { return false }
+        return !configuration.isOrdered || (!assignment.isBusy && !assignment.isSuspended)
     }
 
     private func markReady(_ assignment: Assignment) {
@@ -270,27 +333,59 @@ actor PushConsumerCore {
         guard let assignment = assignment(token) else { return }
         switch result {
         case .success: acknowledge(assignment, token.offset)
-        case .retry(let delayLevel):
-            if configuration.isOrdered {
-                retryInOrder(assignment, token)
-            } else if isClustering {
-                guard let message = assignment.process.message(at: token.offset) else { return }
-                Task { await self.sendBack(message, token, delayLevel: delayLevel) }
-            } else {
-                // As in RocketMQ, a broadcast is not repeated: there is no group to keep the attempts for.
-                log.warning("broadcast message failed and is dropped", ["queue": "\(token.queue)"])
-                acknowledge(assignment, token.offset)
+        case .retry where configuration.isOrdered: retryInOrder(assignment, token)
+        case .retry(let delayLevel): giveBack(assignment, token, delayLevel: delayLevel)
+        case .deadLetter: giveBack(assignment, token, delayLevel: -1)
+        }
+    }
+
+    private func giveBack(_ assignment: Assignment, _ token: DeliveryToken, delayLevel: Int32) {
+        guard let message = assignment.process.message(at: token.offset) else { return }
+        guard isClustering else {
+            // As in RocketMQ, a broadcast is not repeated: there is no group to keep the attempts for.
+            log.warning("broadcast message failed and is dropped", ["queue": "\(token.queue)"])
+            return acknowledge(assignment, token.offset)
+        }
+        Task { await self.sendBack(message, token, delayLevel: delayLevel) }
+    }
+
+    /// Looks for messages that were handed out long ago and have no answer.
+    private func findStalled(_ timeout: Duration) {
+        let limit = MonotonicTime(nanoseconds: now().nanoseconds - timeout.milliseconds * 1_000_000)
+        for assignment in assignments.values {
+            for (message, deliveredAt) in assignment.process.takeStalled(since: limit) {
+                let isSentBack = isClustering && !configuration.isOrdered
+                report(message, elapsed: now().milliseconds(since: deliveredAt), isSentBack: isSentBack)
+                guard isSentBack else { continue }
+                let token = DeliveryToken(
+                    queue: assignment.queue, offset: message.queueOffset, assignment: assignment.number)
+                // The level that RocketMQ's clients give to what they clean up: 10 s.
+                giveBack(assignment, token, delayLevel: 3)
             }
         }
     }
 
+    private func report(_ message: ReceivedMessage, elapsed: Int64, isSentBack: Bool) {
+        var restored = message
+        restored.restoreTopic()
+        log.warning(
+            "a message has no answer for long: its handler is slow or hangs",
+            [
+                "group": group, "message": restored.messageID, "queue": "\(message.queue)",
+                "offset": "\(message.queueOffset)", "elapsedMs": "\(elapsed)", "sentBack": "\(isSentBack)",
+            ])
+        configuration.onStall?(
+            StalledDelivery(message: restored, elapsed: .milliseconds(elapsed), isSentBack: isSentBack))
+    }
+
     private func acknowledge(_ assignment: Assignment, _ offset: QueueOffset) {
         assignment.process.acknowledge(offset)
-        assignment.isBusy = false
-        if hasRoom(assignment), let room = assignment.room {
-            assignment.room = nil
-            room.resume()
+        wakePuller(assignment)
+        if isShortOfRoom {
+            isShortOfRoom = false
+            for other in assignments.values where other !== assignment { wakePuller(other) }
         }
+        endHandOverIfDone()
         if assignment.isRetiring {
             rebalanceSoon()
         } else {
@@ -302,15 +397,14 @@ actor PushConsumerCore {
     private func retryInOrder(_ assignment: Assignment, _ token: DeliveryToken) {
         guard let message = assignment.process.message(at: token.offset) else { return }
         if let maximum = configuration.reconsumeMaximum, message.reconsumeTimes >= maximum {
-            Task { await self.sendBack(message, token, delayLevel: -1) }
-            return
+            return giveBack(assignment, token, delayLevel: -1)
         }
         assignment.isSuspended = true
         retryLocally(token)
     }
 
     private func retryLocally(_ token: DeliveryToken) {
-        guard state == .running else { return }
+        guard state == .running else { return forget(token) }
         loop.schedule(afterMilliseconds: configuration.localRetryDelay.milliseconds) { [weak self] in
             self?.assumeIsolated { $0.putBack(token) }
         }
@@ -320,14 +414,20 @@ actor PushConsumerCore {
         guard let assignment = assignment(token) else { return }
         assignment.process.putBack(token.offset)
         assignment.isSuspended = false
-        assignment.isBusy = false
+        endHandOverIfDone()
         if assignment.isRetiring { rebalanceSoon() } else { deliver(assignment) }
+    }
+
+    /// At the end: the message stays unacknowledged, and nobody waits for it any more.
+    private func forget(_ token: DeliveryToken) {
+        assignment(token)?.process.putBack(token.offset)
+        endHandOverIfDone()
     }
 
     /// Gives a failed message back to the broker, which delivers it again later or makes it a dead letter. When the broker
     /// cannot, the message is sent to the retry topic; when that fails too, it stays here and is tried again here.
     private func sendBack(_ message: ReceivedMessage, _ token: DeliveryToken, delayLevel: Int32) async {
-        let maximum = configuration.reconsumeMaximum ?? 16
+        let maximum = configuration.reconsumeMaximum
         let deadline = await core.deadline(nil)
         do throws(ClientError) {
             let address = try await core.address(of: token.queue, deadline: deadline)
@@ -338,21 +438,21 @@ actor PushConsumerCore {
             try await core.call(Request(.consumerSendMessageBack, header), to: address, deadline: deadline)
             return settle(token)
         } catch {
-            guard !error.isUnsupported else { return keepHere(token, error) }
             log.info("message not taken back, sending it again", ["queue": "\(token.queue)", "reason": "\(error)"])
         }
         do throws(ClientError) {
-            try await sendToRetryTopic(message, maximum)
+            try await sendToRetryTopic(message, delayLevel)
             settle(token)
         } catch {
             keepHere(token, error)
         }
     }
 
-    private func sendToRetryTopic(_ message: ReceivedMessage, _ maximum: Int32) async throws(ClientError) {
+    private func sendToRetryTopic(_ message: ReceivedMessage, _ delayLevel: Int32) async throws(ClientError) {
         var restored = message
         restored.restoreTopic()
-        let prepared = PreparedMessage(retry: restored, group: group, reconsumeMaximum: maximum)
+        let prepared = PreparedMessage(
+            retry: restored, group: group, reconsumeMaximum: configuration.reconsumeMaximum, delayLevel: delayLevel)
         let deadline = await core.deadline(nil)
         let queues = try await core.route(prepared.topic, deadline: deadline).publishQueues
         guard let queue = queues.randomElement() else {
@@ -373,7 +473,7 @@ actor PushConsumerCore {
         if !hasWarnedOfLocalRetry {
             hasWarnedOfLocalRetry = true
             log.warning(
-                "the broker cannot take failed messages back: they are retried in this process, without a limit",
+                "the broker does not take failed messages back: they are retried in this process, without a limit",
                 ["group": group, "reason": "\(error)"])
         }
         retryLocally(token)
@@ -381,10 +481,51 @@ actor PushConsumerCore {
 
     // MARK: - Room
 
-    func hasRoom(_ assignment: Assignment) -> Bool {
+    /// Whether more of a queue shall be pulled now.
+    func mayPull(_ assignment: Assignment) -> Bool {
+        guard !assignment.isRetiring, !isPaused(assignment.queue), hasRoom(assignment) else { return false }
+        guard (configuration.cachedMessagesMaximum.map { cachedCount < $0 } ?? true),
+            (configuration.cachedBytesMaximum.map { cachedBytes < $0 } ?? true)
+        else {
+            isShortOfRoom = true
+            return false
+        }
+        return true
+    }
+
+    private func hasRoom(_ assignment: Assignment) -> Bool {
         assignment.process.count < configuration.cachedMessagesPerQueueMaximum
             && assignment.process.bytes < configuration.cachedBytesPerQueueMaximum
             && (configuration.isOrdered || assignment.process.span < configuration.offsetSpanMaximum)
+    }
+
+    /// Lets a puller go on that waited for room and has it.
+    private func wakePuller(_ assignment: Assignment) {
+        guard let room = assignment.room, mayPull(assignment) else { return }
+        assignment.room = nil
+        room.resume()
+    }
+
+    // MARK: - Pauses
+
+    func isPaused(_ queue: MessageQueue) -> Bool { isPaused || pausedQueues.contains(queue) }
+
+    /// - Parameter queue: nil means all, also those that are assigned later.
+    func setPaused(_ isPaused: Bool, _ queue: MessageQueue?) {
+        if let queue {
+            if isPaused { pausedQueues.insert(queue) } else { pausedQueues.remove(queue) }
+        } else {
+            self.isPaused = isPaused
+            if !isPaused { pausedQueues = [] }
+        }
+        guard !isPaused else { return }
+        for assignment in assignments.values { goOn(assignment) }
+    }
+
+    /// Lets a queue go on from which nothing was wanted.
+    func goOn(_ assignment: Assignment) {
+        wakePuller(assignment)
+        deliver(assignment)
     }
 
     func stopPulling(_ assignment: Assignment) {

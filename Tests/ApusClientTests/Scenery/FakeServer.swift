@@ -28,6 +28,7 @@ final class FakeServer: @unchecked Sendable {
     private let thread: LoopThread
     private let script: Script
     private let received = Mutex<[Request]>([])
+    fileprivate let answers = Mutex<[Request]>([])
     fileprivate let accepted = Mutex<Int>(0)
     private var listener: Listener?
     fileprivate var connections: [Connection] = []
@@ -63,6 +64,8 @@ final class FakeServer: @unchecked Sendable {
     var acceptedCount: Int { accepted.withLock { $0 } }
     /// Everything that came in.
     var requests: [Request] { received.withLock { $0 } }
+    /// What clients answered to requests of this server; `code` is the answer's.
+    var responses: [Request] { answers.withLock { $0 } }
     func requests(_ code: RequestCode) -> [Request] { requests.filter { $0.code == code } }
 
     /// Closes the listener and all connections; the port is free when this returns.
@@ -76,13 +79,15 @@ final class FakeServer: @unchecked Sendable {
         }
     }
 
-    /// Sends a one-way request to every client.
-    func push(_ code: RequestCode, fields: [String: String]) {
+    /// Sends a request to every client.
+    func push(_ code: RequestCode, fields: [String: String], body: [UInt8] = [], isOneway: Bool = true) {
         thread.loop.post { [self] in
             for connection in connections where connection.isOpen {
                 var writer = CommandWriter(connection.output, encoding: .json)
-                writer.begin(request: code, opaque: 0, isOneway: true)
+                writer.begin(request: code, opaque: 77, isOneway: isOneway)
                 for (name, value) in fields { writer.field(name: Array(name.utf8), value: value) }
+                writer.beginBody()
+                writer.buffer.append(body)
                 writer.end()
                 connection.outputAdded()
             }
@@ -119,6 +124,10 @@ private final class FakeSession: ConnectionHandler {
                 code: header.requestCode, opaque: header.opaque, isOneway: header.isOneway, fields: fields,
                 body: input.bytes.extracting(frame.body).array(), encoding: header.encoding)
             input.consume(frame.size)
+            if header.isResponse {
+                server.answers.withLock { $0.append(request) }
+                continue
+            }
             reply(server.answer(request), to: request, on: connection)
         }
     }
