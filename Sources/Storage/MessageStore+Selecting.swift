@@ -12,10 +12,11 @@ extension MessageStore {
     ///
     /// - Parameter mayWait: as with ``fetch(_:from:maximumCount:mayWait:into:matches:)``, for the first read only: what a
     ///   prefetch brought is at its beginning.
+    /// - Parameter weight: how much more work one message is than with a usual filter; so many times fewer are looked at.
     /// - Parameter selects: whether a message with this property string is wanted.
     public func fetch(
-        _ queue: StoredQueue, from offset: QueueOffset, maximumCount: Int, mayWait: Bool, into buffer: ByteBuffer,
-        selects: (RawSpan) -> Bool
+        _ queue: StoredQueue, from offset: QueueOffset, maximumCount: Int, mayWait: Bool, weight: Int = 1,
+        into buffer: ByteBuffer, selects: (RawSpan) -> Bool
     ) throws(StorageError) -> FetchResult {
         let minimum = try minimumOffset(of: queue)
         let maximum = queue.maximumOffset
@@ -28,7 +29,7 @@ extension MessageStore {
         result.status = .noMatchedMessage
         var reading = SelectiveReading(piece: selectionPiece, mayWait: mayWait)
         var scanned = 0
-        let scanMaximum = FetchLimits.scanCount(maximumCount: maximumCount)
+        let scanMaximum = max(1, FetchLimits.scanCount(maximumCount: maximumCount) / weight)
         while scanned < scanMaximum {
             let entries = try entries(of: queue, from: offset.advanced(by: scanned), atMost: scanMaximum - scanned)
             guard !entries.isEmpty else { break }

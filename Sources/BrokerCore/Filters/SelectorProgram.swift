@@ -14,6 +14,9 @@ public final class SelectorProgram {
     /// The expression as it was written.
     public let expression: String
 
+    /// How much more work one message is than with an expression of up to 64 steps.
+    public var weight: Int { 1 + instructions.count / 64 }
+
     private let instructions: UnsafeMutableBufferPointer<Instruction>
     /// The elements of all lists, one list after the other; see ``Instruction/isIn(_:first:count:isNegated:)``.
     private let elements: UnsafeMutableBufferPointer<Text>

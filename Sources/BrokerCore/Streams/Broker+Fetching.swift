@@ -83,8 +83,8 @@ extension Broker {
                     ) { tags.matches($0) }
                 case .selector(let program):
                     try store.fetch(
-                        queue, from: offset, maximumCount: count, mayWait: mayWait, into: buffer,
-                        selects: { program.matches($0) })
+                        queue, from: offset, maximumCount: count, mayWait: mayWait, weight: program.weight,
+                        into: buffer, selects: { program.matches($0) })
                 }
             metrics.messagesFetched += Int64(result.messageCount)
             metrics.bytesFetched += Int64(result.byteCount)

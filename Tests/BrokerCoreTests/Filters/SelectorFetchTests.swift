@@ -48,6 +48,20 @@ struct SelectorFetchTests {
         #expect(empty.status == .noMatchedMessage && empty.nextOffset.rawValue == 6)
     }
 
+    @Test("the longer an expression, the fewer messages one fetch looks at, and at least one")
+    func weights() throws {
+        for number in 0..<900 { try test.send("Orders", "\(number)") }
+        func looked(_ terms: Int) throws -> Int64 {
+            let expression = (0..<terms).map { "TAGS = '\($0)'" }.joined(separator: " OR ")
+            return try test.fetch("Orders", matching: try selector(expression)).0.nextOffset.rawValue
+        }
+        #expect(try looked(1) == 800)
+        #expect(try looked(20) == 800)
+        #expect(try looked(100) < 200)
+        let longest = try looked(Limits.selectorTermsMaximum / 2)
+        #expect(longest >= 1 && longest < 20)
+    }
+
     @Test("a held fetch is woken by what passes, and knows where that is")
     func holds() throws {
         try test.send("Orders", "first")

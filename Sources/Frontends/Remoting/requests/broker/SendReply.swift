@@ -44,7 +44,7 @@ extension BrokerSession {
             if case .answered(let answer) = outcome, answer.header.responseCode == .success {
                 replier?.acknowledge(receipt)
             } else {
-                log.warning("a reply did not reach its requester", ["client": requester])
+                log.info("a reply did not reach its requester", ["client": requester])
                 replier?.refuseSend(Refusal(.systemError, "push reply message to \(requester)fail."))
             }
         }
