@@ -19,7 +19,6 @@ public final class Broker {
     let random: any RandomSource
     let log: Log
     public let members: Membership
-    public let locks: QueueLocks
     let heldFetches: HeldFetches
     let selectors = SelectorCache()
     let timers: TimerWheel
@@ -56,7 +55,8 @@ public final class Broker {
             storeConfiguration, disk: disk, clock: clock, stateView: state, log: log.labelled("store"))
         members = Membership(
             expiryMilliseconds: configuration.memberExpiryMilliseconds, selectors: selectors, log: log)
-        locks = QueueLocks(expiryMilliseconds: configuration.lockExpiryMilliseconds)
+        state.locks.expiryMilliseconds = configuration.lockExpiryMilliseconds
+        state.locks.begin(now: clock.monotonic)
         heldFetches = HeldFetches(now: clock.monotonic)
         transactions = TransactionChecks(configuration.transactions)
         let timers = TimerWheel(configuration.timers, store: store, ledger: state.ledger)
@@ -102,12 +102,12 @@ public final class Broker {
         try store.keepHouse()
         recentMetrics.sample(metrics, at: now)
         dailyMetrics.look(metrics, at: clock.timestamp)
-        if now.milliseconds(since: lastExpiry) >= Self.expiryIntervalMilliseconds {
-            lastExpiry = now
-            members.expire(now: now) { notifies($0) }
-            locks.expire(now: now)
-        }
         do {
+            if now.milliseconds(since: lastExpiry) >= Self.expiryIntervalMilliseconds {
+                lastExpiry = now
+                members.expire(now: now) { notifies($0) }
+                try expireLocks(now: now)
+            }
             try transactions.step(self)
         } catch {
             throw error.storageError

@@ -22,6 +22,8 @@ public final class ServerProcess {
     private var registrar: NameServerRegistrar?
     private var propagation: TopicPropagation?
     private var isStopping = false
+    /// Called once, when a name server knows the broker.
+    private var firstRegistration: (() -> Void)?
     private var failure: ServerError?
 
     /// What was started, for the banner and the ready file.
@@ -187,6 +189,7 @@ public final class ServerProcess {
             registrar.topicsChanged(broker.topic(name).map { [$0.configuration] } ?? [])
         }
         self.registrar = registrar
+        registrar.onRegistered = { [weak self] _, reply in self?.registered(reply) }
         registrar.start()
         let propagation = TopicPropagation(
             TopicPropagationConfiguration(nameServers: endpoints), identity: identity, loop: loop, log: log)
@@ -198,16 +201,21 @@ public final class ServerProcess {
 
     /// Calls back when one name server knows the broker; at once without a broker or without name servers.
     private func whenRegistered(_ body: @escaping () -> Void) {
-        guard let registrar, started.nameServerPort != nil || !configuration.broker.nameServers.isEmpty else {
+        guard registrar != nil, started.nameServerPort != nil || !configuration.broker.nameServers.isEmpty else {
             loop.schedule(afterMilliseconds: 0) { body() }
             return
         }
-        var isDone = false
-        registrar.onRegistered = { _, _ in
-            guard !isDone else { return }
-            isDone = true
-            body()
+        firstRegistration = body
+    }
+
+    private func registered(_ reply: RegistrationReply) {
+        do throws(BrokerError) {
+            try brokerFrontend?.broker.markOrdered((reply.orderConfiguration ?? [:]).keys)
+        } catch {
+            log.warning("topics were not marked as ordered", ["error": "\(error)"])
         }
+        firstRegistration?()
+        firstRegistration = nil
     }
 
     private func ready(_ readyFile: String?, _ announce: (Started) -> Void) {

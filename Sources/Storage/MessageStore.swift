@@ -513,6 +513,9 @@ public final class MessageStore {
         return .done
     }
 
+    /// Bytes from a prefetched offset on that are in the page cache then.
+    public static let prefetchedSize = FetchLimits.prefetchSize
+
     /// Brings the record at `offset`, which was ``RecordOutcome/cold``, and what follows it into the page cache, and calls
     /// `completion` in a later turn.
     public func prefetchRecord(at offset: PhysicalOffset, _ completion: @escaping () -> Void) {

@@ -321,6 +321,7 @@ struct BenchCommandTests {
         #expect(!workload.verifies && workload.topic == "T" && workload.topicCount == 30 && workload.queueCount == 9)
         #expect(workload.encoding == .binary && workload.threads == 2 && workload.end == .messages(5000))
         #expect(workload.warmUpNanoseconds == 250_000_000 && workload.timeoutMilliseconds == 2000)
+        #expect(try self.workload("bench produce --transactions").isTransactional && !workload.isTransactional)
         #expect(workload.topicName(7) == "T_07" && workload.topicName(29) == "T_29")
     }
 
@@ -329,7 +330,7 @@ struct BenchCommandTests {
         arguments: [
             "bench produce --size 35", "bench produce --rate 0", "bench produce --rate x", "bench produce --rate inf",
             "bench produce --count 1 --duration 1s", "bench produce --size 1M --batch 32", "bench produce --from last",
-            "bench consume --rate 5",
+            "bench consume --rate 5", "bench produce --transactions --batch 2", "bench consume --transactions",
         ])
     func refused(_ line: String) {
         let failure = #expect(throws: CommandFailure.self) { try workload(line) }

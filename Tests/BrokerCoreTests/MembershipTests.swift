@@ -34,7 +34,7 @@ struct MembershipTests {
         test.broker.closed(second)
         #expect(first.notices.count == 3)
         #expect(test.broker.members.consumerGroup("billing")?.members.map(\.identity.clientID) == ["a"])
-        test.broker.unregister(channel: first, producerGroup: "producers", consumerGroup: "billing")
+        try test.broker.unregister(channel: first, producerGroup: "producers", consumerGroup: "billing")
         #expect(test.broker.members.consumerGroup("billing") == nil)
         #expect(test.broker.members.producerGroup("producers") == nil)
     }
@@ -70,22 +70,125 @@ struct MembershipTests {
         #expect(test.broker.members.consumerGroup("billing")?.allSubscriptions.first?.expression == "new")
     }
 
+    // MARK: - Queue locks
+
+    private static let queue = MessageQueue(topic: "Orders", brokerName: "broker-a", queueID: QueueID(0))
+
+    private func broker() throws -> TestBroker {
+        let test = try TestBroker()
+        try test.broker.putTopic(TopicConfiguration(name: "Orders", readQueueCount: 4, writeQueueCount: 4))
+        for group in ["g", "other", "billing"] { try test.broker.putGroup(GroupConfiguration(name: group)) }
+        try test.broker.endTurn()
+        return test
+    }
+
     @Test("a queue is locked by one client until it lets go or expires")
     func locks() throws {
-        let test = try TestBroker()
-        let queue = MessageQueue(topic: "Orders", brokerName: "broker-a", queueID: QueueID(0))
-        #expect(test.broker.lock([queue], group: "g", clientID: "a") == [queue])
-        #expect(test.broker.lock([queue], group: "g", clientID: "a") == [queue])
-        #expect(test.broker.lock([queue], group: "g", clientID: "b").isEmpty)
-        #expect(test.broker.lock([queue], group: "other", clientID: "b") == [queue])
-        test.broker.unlock([queue], group: "g", clientID: "b")
-        #expect(test.broker.lock([queue], group: "g", clientID: "b").isEmpty)
-        test.broker.unlock([queue], group: "g", clientID: "a")
-        #expect(test.broker.lock([queue], group: "g", clientID: "b") == [queue])
+        let test = try broker()
+        let queue = Self.queue
+        #expect(try test.broker.lock([queue], group: "g", clientID: "a") == [queue])
+        #expect(try test.broker.lock([queue], group: "g", clientID: "a") == [queue])
+        #expect(try test.broker.lock([queue], group: "g", clientID: "b").isEmpty)
+        #expect(try test.broker.lock([queue], group: "other", clientID: "b") == [queue])
+        try test.broker.unlock([queue], group: "g", clientID: "b")
+        #expect(try test.broker.lock([queue], group: "g", clientID: "b").isEmpty)
+        try test.broker.unlock([queue], group: "g", clientID: "a")
+        #expect(try test.broker.lock([queue], group: "g", clientID: "b") == [queue])
         test.clock.advance(milliseconds: 59_999)
-        #expect(test.broker.lock([queue], group: "g", clientID: "a").isEmpty)
+        #expect(try test.broker.lock([queue], group: "g", clientID: "a").isEmpty)
         test.clock.advance(milliseconds: 1)
-        #expect(test.broker.lock([queue], group: "g", clientID: "a") == [queue])
+        #expect(try test.broker.lock([queue], group: "g", clientID: "a") == [queue])
+    }
+
+    @Test("what is not there cannot be locked, nor by a group that nobody knows")
+    func badLocks() throws {
+        let test = try broker()
+        let wrong = [
+            MessageQueue(topic: "Orders", brokerName: "broker-a", queueID: QueueID(4)),
+            MessageQueue(topic: "Orders", brokerName: "broker-a", queueID: QueueID(-1)),
+            MessageQueue(topic: "Nothing", brokerName: "broker-a", queueID: QueueID(0)),
+            MessageQueue(topic: "Orders", brokerName: String(repeating: "x", count: 70_000), queueID: QueueID(0)),
+        ]
+        #expect(try test.broker.lock(wrong + [Self.queue], group: "g", clientID: "a") == [Self.queue])
+        #expect(try test.broker.lock([Self.queue], group: "strangers", clientID: "a").isEmpty)
+        #expect(try test.broker.lock([Self.queue], group: "g", clientID: "").isEmpty)
+        #expect(
+            try test.broker.lock([Self.queue], group: "other", clientID: String(repeating: "x", count: 70_000)).isEmpty)
+        try test.broker.unlock(wrong, group: "g", clientID: "a")
+    }
+
+    @Test(
+        "over a start a queue stays its owner's for as long as the owner may believe in it", arguments: [false, true])
+    func locksSurvive(isKilled: Bool) throws {
+        let test = try broker()
+        _ = try test.broker.lock([Self.queue], group: "g", clientID: "a")
+        try test.broker.endTurn()
+        if isKilled { try test.kill() } else { try test.restart() }
+        #expect(try test.broker.lock([Self.queue], group: "g", clientID: "b").isEmpty)
+        #expect(try test.broker.lock([Self.queue], group: "g", clientID: "a") == [Self.queue])
+        try test.broker.endTurn()
+        if isKilled { try test.kill() } else { try test.restart() }
+        test.clock.advance(milliseconds: 31_999)
+        #expect(try test.broker.lock([Self.queue], group: "g", clientID: "b").isEmpty)
+        test.clock.advance(milliseconds: 1)
+        #expect(try test.broker.lock([Self.queue], group: "g", clientID: "b") == [Self.queue])
+    }
+
+    @Test("a lock that was given back or has expired does not come back", arguments: [false, true])
+    func freeLocksStayFree(isKilled: Bool) throws {
+        let test = try broker()
+        let second = MessageQueue(topic: "Orders", brokerName: "broker-a", queueID: QueueID(1))
+        _ = try test.broker.lock([Self.queue, second], group: "g", clientID: "a")
+        try test.broker.unlock([Self.queue], group: "g", clientID: "a")
+        test.clock.advance(milliseconds: 60_000)
+        try test.broker.keepHouse()
+        try test.broker.endTurn()
+        if isKilled { try test.kill() } else { try test.restart() }
+        #expect(try test.broker.lock([Self.queue, second], group: "g", clientID: "b") == [Self.queue, second])
+    }
+
+    @Test("who says goodbye frees its queues; whose connection breaks keeps them while it may be at work")
+    func lockHandOver() throws {
+        let test = try broker()
+        let (first, second) = (TestChannel(), TestChannel())
+        try test.broker.heartbeat(heartbeat("a"), on: first)
+        try test.broker.heartbeat(heartbeat("b"), on: second)
+        _ = try test.broker.lock([Self.queue], group: "billing", clientID: "a")
+        test.clock.advance(milliseconds: 10_000)
+        test.broker.closed(first)
+        test.clock.advance(milliseconds: 21_999)
+        #expect(try test.broker.lock([Self.queue], group: "billing", clientID: "b").isEmpty)
+        test.clock.advance(milliseconds: 1)
+        #expect(try test.broker.lock([Self.queue], group: "billing", clientID: "b") == [Self.queue])
+        try test.broker.unregister(channel: second, producerGroup: nil, consumerGroup: "billing")
+        #expect(try test.broker.lock([Self.queue], group: "billing", clientID: "a") == [Self.queue])
+    }
+
+    @Test("who comes back in time keeps its queues")
+    func reconnection() throws {
+        let test = try broker()
+        let (first, again) = (TestChannel(), TestChannel())
+        try test.broker.heartbeat(heartbeat("a"), on: first)
+        _ = try test.broker.lock([Self.queue], group: "billing", clientID: "a")
+        test.broker.closed(first)
+        try test.broker.heartbeat(heartbeat("a"), on: again)
+        test.clock.advance(milliseconds: 20_000)
+        #expect(try test.broker.lock([Self.queue], group: "billing", clientID: "a") == [Self.queue])
+        test.clock.advance(milliseconds: 40_000)
+        #expect(try test.broker.lock([Self.queue], group: "billing", clientID: "b").isEmpty)
+    }
+
+    @Test("topics that the name server calls ordered are ordered from then on")
+    func orderedTopics() throws {
+        let test = try broker()
+        try test.broker.markOrdered(["Orders", "Nothing", "TBW102"])
+        #expect(test.broker.topic("Orders")?.configuration.isOrdered == true)
+        #expect(test.broker.topic("Nothing") == nil)
+        let version = test.broker.topicVersion
+        try test.broker.markOrdered(["Orders"])
+        #expect(test.broker.topicVersion == version)
+        try test.restart()
+        #expect(test.broker.topic("Orders")?.configuration.isOrdered == true)
     }
 }
 

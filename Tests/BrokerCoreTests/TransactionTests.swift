@@ -370,3 +370,18 @@ struct TransactionCheckTests {
         }
     }
 }
+
+@Suite("Ends of transactions as RocketMQ noted them")
+struct ForeignOperationTests {
+    @Test(
+        "the offsets in the body of an operation are found, and nothing else",
+        arguments: [
+            ("7", [7]), ("0", [0]), ("1,2,3", [1, 2, 3]), ("9", [9]), ("10", []), ("", []), (",", []), ("-1", []),
+            ("1,x,2", [1, 2]), ("99999999999999999999,3", [3]), ("1,2,", [1, 2]), ("9223372036854775807", []),
+        ] as [(String, [Int64])])
+    func bodies(body: String, expected: [Int64]) {
+        let bytes = Array(body.utf8)
+        let found = Broker.offsets(bytes.span.bytes, below: QueueOffset(10))
+        #expect(found.map(\.queueOffset.rawValue) == expected)
+    }
+}

@@ -65,6 +65,21 @@ struct CommandsEndToEndTests {
             ])
     }
 
+    @Test("a benchmark of transactions finds every message once and in order", .enabled(if: program != nil))
+    func transactions() throws {
+        let answer = try run(
+            #"""
+            for header in json rocketmq; do
+                $APUS bench e2e --create-topic --topic T_$header --count 3000 --transactions --header $header --no-progress >/dev/null
+            done
+            $APUS bench produce --transactions --topic T_json --count 100 --no-progress >/dev/null
+            sleep 0.2
+            $APUS topic status T_json --output csv | awk -F, '{ sum += $4 } END { print sum }'
+            """#)
+        #expect(answer.code == 0, "\(answer.error)")
+        #expect(answer.output == "3100\n")
+    }
+
     @Test("exit codes tell what went wrong", .enabled(if: program != nil))
     func exitCodes() throws {
         let answer = try run(

@@ -58,7 +58,7 @@ private func object(_ value: Any?) throws -> [String: Any] { try #require(value 
 private func list(_ value: Any?) throws -> [[String: Any]] { try #require(value as? [[String: Any]]) }
 
 /// An archive of fixtures, unpacked until this goes.
-private final class UnpackedStore {
+final class UnpackedStore {
     private let folder: URL
     private let name: String
 
@@ -94,7 +94,7 @@ private final class UnpackedStore {
 }
 
 /// A broker on the store, and one client.
-private final class ServedStore {
+final class ServedStore {
     let broker: Broker
     let frontend: BrokerFrontend
     let copiedEnd: Int64

@@ -48,6 +48,7 @@ public enum BenchCommands {
         CommandOption(
             "properties", .choice(Workload.Properties.allCases.map(\.rawValue)), default: "client",
             "none; client: what RocketMQ's clients always send; full: keys and tags too"),
+        CommandOption("transactions", .flag, "Send half messages, and commit each one-way when its answer is there"),
     ]
 
     private static let consuming: [CommandOption] = [
@@ -75,6 +76,7 @@ public enum BenchCommands {
                 "One connection with 64 sends in flight, and what the server used for each"),
             CommandExample("apus bench produce -c 64 --in-flight 1", "64 connections that wait for each answer"),
             CommandExample("apus bench produce --batch 32 --header rocketmq", "Batches, binary headers"),
+            CommandExample("apus bench produce --transactions", "Half messages that are committed at once"),
             CommandExample("apus bench produce --rate 50000 --duration 30s", "Latency at a fixed rate"),
             CommandExample(
                 "apus bench produce --topics 10000 --queues 4 --create-topic --count 1000000",
@@ -204,6 +206,11 @@ public enum BenchCommands {
         workload.bodySize = invocation.size("size")
         workload.batchSize = invocation.integer("batch")
         workload.properties = Workload.Properties(rawValue: invocation.text("properties")) ?? .client
+        workload.isTransactional = invocation.flag("transactions")
+        guard !workload.isTransactional || workload.batchSize == 1 else {
+            throw CommandFailure(
+                .usage, "--batch and --transactions exclude each other", advice: "leave one of them out")
+        }
         guard workload.bodySize >= MessageStamp.sizeMinimum else {
             throw CommandFailure(.usage, "--size must be at least \(MessageStamp.sizeMinimum)")
         }

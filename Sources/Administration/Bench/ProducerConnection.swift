@@ -1,5 +1,6 @@
 import Base
 import Bytes
+import Model
 import RemotingProtocol
 import Runtime
 import Telemetry
@@ -73,6 +74,7 @@ final class ProducerConnection: LoadConnection {
     override func answered(_ frame: Frame, in input: ByteBuffer) {
         guard let slot = inFlight.end(header.opaque) else { return }
         if header.code == ResponseCode.success.rawValue {
+            if load.workload.isTransactional { commit(in: input) }
             succeeded(slot)
         } else {
             failed(
@@ -80,6 +82,40 @@ final class ProducerConnection: LoadConnection {
                 remark: header.remark.map { input.bytes.extracting($0).string() } ?? "")
         }
         load.requestEnded(receivedAt)
+    }
+
+    /// Commits the half message that the answer at hand is about, and waits for no answer, as RocketMQ's clients do.
+    private func commit(in input: ByteBuffer) {
+        let span = input.bytes
+        guard let connection, connection.isOpen, let id = header.value("msgId", in: span),
+            let place = Self.offset(ofID: span.extracting(id)),
+            let queueOffset = header.value("queueOffset", in: span)
+        else { return }
+        var writer = CommandWriter(connection.output, encoding: load.workload.encoding)
+        writer.begin(request: .endTransaction, opaque: 0, isOneway: true)
+        writer.field("producerGroup", load.workload.producerGroup)
+        writer.field("tranStateTableOffset", span.extracting(queueOffset))
+        writer.field("commitLogOffset", place)
+        writer.field("commitOrRollback", MessageFlags.transactionCommit)
+        writer.field("fromTransactionCheck", false)
+        writer.field("msgId", span.extracting(id))
+        writer.end()
+        connection.outputAdded()
+    }
+
+    /// The physical offset: the last 16 digits of a broker's id (remoting reference §1.8).
+    private static func offset(ofID id: RawSpan) -> Int64? {
+        guard id.byteCount >= 16 else { return nil }
+        var value: UInt64 = 0
+        for index in id.byteCount - 16..<id.byteCount {
+            let byte = id.byte(at: index)
+            switch byte {
+            case UInt8(ascii: "0")...UInt8(ascii: "9"): value = value << 4 | UInt64(byte - UInt8(ascii: "0"))
+            case UInt8(ascii: "A")...UInt8(ascii: "F"): value = value << 4 | UInt64(byte - UInt8(ascii: "A") + 10)
+            default: return nil
+            }
+        }
+        return Int64(bitPattern: value)
     }
 
     @inline(__always)

@@ -130,6 +130,7 @@ final class SendTemplate {
         SendMessageHeader.write(
             into: &writer, producerGroup: workload.producerGroup, topic: workload.topicName(0),
             defaultTopicQueueCount: Int32(workload.queueCount), queueID: QueueID(widest),
+            flags: MessageFlags(rawValue: workload.isTransactional ? MessageFlags.transactionPrepared : 0),
             bornTimestamp: Timestamp(milliseconds: anyMilliseconds), properties: ofHeader.bytes, isBatch: isBatch)
         writer.beginBody()
         let start = buffer.count
@@ -168,6 +169,10 @@ final class SendTemplate {
             if workload.batchSize == 1 { properties.append((PropertyName.wait, "true")) }
         }
         if workload.properties == .full { properties.append((PropertyName.tags, "bench")) }
+        if workload.isTransactional {
+            properties.append((PropertyName.transactionPrepared, "true"))
+            properties.append((PropertyName.producerGroup, workload.producerGroup))
+        }
         let buffer = ByteBuffer()
         MessageProperties.encode(properties, to: buffer)
         return buffer

@@ -49,6 +49,8 @@ struct Workload: Sendable, Equatable {
     /// Messages per second over all connections; nil sends as fast as answers come.
     var rate: Double?
     var properties = Properties.client
+    /// Sends are half messages, each of them committed one-way when its answer is there.
+    var isTransactional = false
     var producerGroup = "apus_bench_producers"
 
     // Consumers.

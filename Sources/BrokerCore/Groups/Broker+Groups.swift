@@ -72,23 +72,70 @@ extension Broker {
     }
 
     /// Takes the client out of the groups it names.
-    public func unregister(channel: any ClientChannel, producerGroup: String?, consumerGroup: String?) {
+    public func unregister(
+        channel: any ClientChannel, producerGroup: String?, consumerGroup: String?
+    ) throws(BrokerError) {
+        // Who leaves has stopped consuming, so that its queues are free for the others at once.
+        if let consumerGroup, let clientID = members.clientID(of: channel, in: consumerGroup) {
+            let owned = state.locks.owned(group: consumerGroup, clientID: clientID)
+            if !owned.isEmpty { try change(.queuesLocked(owned, group: consumerGroup, clientID: nil)) }
+        }
         members.unregister(
             channel: channel, producerGroup: producerGroup, consumerGroup: consumerGroup,
             notifies: consumerGroup.map(notifies) ?? false)
     }
 
     /// Takes the client out of everything, because its connection is gone.
-    public func closed(_ channel: any ClientChannel) { members.closed(channel) { notifies($0) } }
+    public func closed(_ channel: any ClientChannel) {
+        for (group, clientID) in members.consumers(on: channel) {
+            state.locks.abandon(group: group, clientID: clientID)
+        }
+        members.closed(channel) { notifies($0) }
+    }
 
     // MARK: - Queue locks
 
-    /// Locks the queues that the client may have; see ``QueueLocks``.
-    public func lock(_ queues: [MessageQueue], group: String, clientID: String) -> [MessageQueue] {
-        locks.lock(queues, group: group, clientID: clientID, now: clock.monotonic)
+    /// Locks the queues that the client may have: those that are free, its own, or whose lock has expired; see ``QueueLocks``.
+    /// Only queues that are there, for groups that are known. Durable with the turn.
+    /// - Returns: the queues that the client holds now, in the order asked.
+    public func lock(
+        _ queues: [MessageQueue], group: String, clientID: String
+    ) throws(BrokerError) -> [MessageQueue] {
+        guard state.groups[group] != nil, !clientID.isEmpty, clientID.utf8.count <= Int(Int16.max) else { return [] }
+        var granted: [MessageQueue] = []
+        var changed: [MessageQueue] = []
+        for queue in queues where isThere(queue) {
+            switch state.locks.ask(queue, group: group, clientID: clientID, now: clock.monotonic) {
+            case .taken: continue
+            case .renewed: break
+            case .free: changed.append(queue)
+            }
+            granted.append(queue)
+        }
+        guard !changed.isEmpty else { return granted }
+        try change(.queuesLocked(changed, group: group, clientID: clientID))
+        for queue in changed { state.locks.renew(queue, group: group, now: clock.monotonic) }
+        return granted
     }
 
-    public func unlock(_ queues: [MessageQueue], group: String, clientID: String) {
-        locks.unlock(queues, group: group, clientID: clientID)
+    private func isThere(_ queue: MessageQueue) -> Bool {
+        guard let topic = state.topics[queue.topic], queue.brokerName.utf8.count <= Limits.groupLengthMaximum else {
+            return false
+        }
+        return queue.queueID.rawValue >= 0 && queue.queueID.rawValue < topic.configuration.queueCount
+    }
+
+    /// Frees the queues that the client holds; those of others stay locked.
+    public func unlock(_ queues: [MessageQueue], group: String, clientID: String) throws(BrokerError) {
+        let owned = state.locks.owned(queues, group: group, clientID: clientID)
+        guard !owned.isEmpty else { return }
+        try change(.queuesLocked(owned, group: group, clientID: nil))
+    }
+
+    /// Forgets locks that have expired, so that the table does not grow with clients that are long gone.
+    func expireLocks(now: MonotonicTime) throws(BrokerError) {
+        for (group, queues) in state.locks.expired(now: now) {
+            try change(.queuesLocked(queues, group: group, clientID: nil))
+        }
     }
 }

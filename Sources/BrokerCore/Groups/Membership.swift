@@ -231,6 +231,18 @@ public final class Membership {
 
     // MARK: - Going
 
+    /// What the consumer on this connection calls itself in the group.
+    func clientID(of channel: any ClientChannel, in group: String) -> String? {
+        consumerGroups[group]?.members.first { $0.channel === channel }?.identity.clientID
+    }
+
+    /// The groups that a connection consumes for, and what it calls itself there.
+    func consumers(on channel: any ClientChannel) -> [(group: String, clientID: String)] {
+        allConsumerGroups.compactMap { group in
+            clientID(of: channel, in: group.name).map { (group.name, $0) }
+        }
+    }
+
     /// Takes the client out of the groups it names; nil names none.
     func unregister(channel: any ClientChannel, producerGroup: String?, consumerGroup: String?, notifies: Bool) {
         if let producerGroup { removeProducers(of: producerGroup) { $0.channel === channel } }

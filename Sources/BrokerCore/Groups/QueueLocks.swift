@@ -2,46 +2,104 @@ import Base
 import Model
 
 /// Which client may consume a queue in order: one client of a group at a time, for as long as it renews the lock.
-public final class QueueLocks {
-    private struct Key: Hashable {
-        var group: String
-        var queue: MessageQueue
-    }
-
+///
+/// Who owns a queue is a view over the log, so that a broker that was started again does not give a queue to the first who
+/// asks while its owner, who knows nothing of the start, still works on it. Renewals are no records: after a start every lock
+/// holds for as long as its owner can believe in it, and then it must have been renewed.
+final class QueueLocks {
     private struct Lock {
         var clientID: String
-        var deadline: MonotonicTime
+        /// Nil since the start of the process.
+        var renewed: MonotonicTime?
+        /// Whether its owner's connection is gone.
+        var isAbandoned = false
     }
 
-    private var locks: [Key: Lock] = [:]
-    private let expiryMilliseconds: Int64
+    /// What came of asking for a lock.
+    enum Outcome: Equatable {
+        /// The client had it and has it for longer.
+        case renewed
+        /// It is the client's when ``put(_:group:clientID:)`` says so.
+        case free
+        case taken
+    }
 
-    init(expiryMilliseconds: Int64) { self.expiryMilliseconds = expiryMilliseconds }
+    /// By group, then by queue.
+    private var groups: [String: [MessageQueue: Lock]] = [:]
+    /// How long a lock holds that is not renewed, in ms.
+    var expiryMilliseconds: Int64 = 60_000
+    /// How long a client believes in a lock that it could not renew, in ms (`rocketmq.client.rebalance.lockMaxLiveTime`), and
+    /// two seconds for the way of its last renewal.
+    static let clientBeliefMilliseconds: Int64 = 30_000 + 2_000
+    /// When the locks of the process before end that nobody has renewed.
+    private var inheritedEnd = MonotonicTime(nanoseconds: 0)
 
-    /// Locks the queues that are free, the client's own, or expired.
-    /// - Returns: the queues that the client holds now, in the order asked.
-    func lock(_ queues: [MessageQueue], group: String, clientID: String, now: MonotonicTime) -> [MessageQueue] {
-        queues.filter { queue in
-            let key = Key(group: group, queue: queue)
-            if let lock = locks[key], lock.clientID != clientID, lock.deadline > now { return false }
-            locks[key] = Lock(clientID: clientID, deadline: now.advanced(byMilliseconds: expiryMilliseconds))
-            return true
+    /// The broker has started.
+    func begin(now: MonotonicTime) {
+        inheritedEnd = now.advanced(byMilliseconds: min(expiryMilliseconds, Self.clientBeliefMilliseconds))
+    }
+
+    // MARK: - The view
+
+    /// Gives queues to a client; nil frees them.
+    func put(_ queues: [MessageQueue], group: String, clientID: String?) {
+        for queue in queues { groups[group, default: [:]][queue] = clientID.map { Lock(clientID: $0) } }
+        if groups[group]?.isEmpty == true { groups[group] = nil }
+    }
+
+    /// Every lock, by group and client.
+    var all: [(group: String, clientID: String, queues: [MessageQueue])] {
+        groups.flatMap { group, locks in
+            Dictionary(grouping: locks, by: \.value.clientID).map { ($0.key, $0.value.map(\.key)) }
+                .map { (group: group, clientID: $0.0, queues: $0.1) }
         }
     }
 
-    /// Frees the queues that the client holds; those of others stay locked.
-    func unlock(_ queues: [MessageQueue], group: String, clientID: String) {
-        for queue in queues {
-            let key = Key(group: group, queue: queue)
-            if locks[key]?.clientID == clientID { locks[key] = nil }
-        }
+    // MARK: - Time
+
+    /// Asks for the client, and renews the lock if it is its own.
+    func ask(_ queue: MessageQueue, group: String, clientID: String, now: MonotonicTime) -> Outcome {
+        guard let lock = groups[group]?[queue] else { return .free }
+        guard lock.clientID == clientID else { return end(of: lock) > now ? .taken : .free }
+        renew(queue, group: group, now: now)
+        return .renewed
+    }
+
+    func renew(_ queue: MessageQueue, group: String, now: MonotonicTime) {
+        groups[group]?[queue]?.renewed = now
+        groups[group]?[queue]?.isAbandoned = false
+    }
+
+    private func end(of lock: Lock) -> MonotonicTime {
+        guard let renewed = lock.renewed else { return inheritedEnd }
+        let life = lock.isAbandoned ? min(expiryMilliseconds, Self.clientBeliefMilliseconds) : expiryMilliseconds
+        return renewed.advanced(byMilliseconds: life)
+    }
+
+    /// Those of the queues that the client holds.
+    func owned(_ queues: [MessageQueue], group: String, clientID: String) -> [MessageQueue] {
+        queues.filter { groups[group]?[$0]?.clientID == clientID }
+    }
+
+    func owned(group: String, clientID: String) -> [MessageQueue] {
+        groups[group]?.filter { $0.value.clientID == clientID }.map(\.key) ?? []
     }
 
     /// Whether any client of the group consumes a queue in order.
     func hasLocks(_ group: String, now: MonotonicTime) -> Bool {
-        locks.contains { $0.key.group == group && $0.value.deadline > now }
+        groups[group]?.contains { end(of: $0.value) > now } ?? false
     }
 
-    /// Forgets locks that have expired, so that the table does not grow with clients that are long gone.
-    func expire(now: MonotonicTime) { locks = locks.filter { $0.value.deadline > now } }
+    /// The client's connection is gone. It may be alive, and at work on what it holds, for as long as it believes in its locks.
+    func abandon(group: String, clientID: String) {
+        for queue in owned(group: group, clientID: clientID) { groups[group]?[queue]?.isAbandoned = true }
+    }
+
+    /// Locks that have ended, by group.
+    func expired(now: MonotonicTime) -> [(group: String, queues: [MessageQueue])] {
+        groups.compactMap { group, locks in
+            let queues = locks.filter { end(of: $0.value) <= now }.map(\.key)
+            return queues.isEmpty ? nil : (group, queues)
+        }
+    }
 }

@@ -11,6 +11,7 @@ final class BrokerState: StateView {
     let offsets = OffsetTable()
     let ledger = SettlementLedger()
     let checkedHalves = CheckedHalves()
+    let locks = QueueLocks()
     /// Offsets that one snapshot record holds at the most, to keep records small.
     static let offsetsPerRecord = 1_000
 
@@ -40,6 +41,8 @@ final class BrokerState: StateView {
                 }
                 ledger.settle(word: word, at: PendingID(first.kind, first.queueID, offset))
             }
+        case .queuesLocked(let queues, let group, let clientID):
+            locks.put(queues, group: group, clientID: clientID)
         case .halvesChecked(let list):
             for half in list where !ledger.isSettled(half.pending) { checkedHalves.note(half) }
         }
@@ -80,5 +83,8 @@ final class BrokerState: StateView {
         if !batch.isEmpty { emitRecord(.offsets(batch)) }
         ledger.snapshot(emitRecord)
         checkedHalves.snapshot(emitRecord)
+        for lock in locks.all {
+            emitRecord(.queuesLocked(lock.queues, group: lock.group, clientID: lock.clientID))
+        }
     }
 }

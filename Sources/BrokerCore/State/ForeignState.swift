@@ -29,7 +29,7 @@ extension Broker {
     /// Whether the store was written by RocketMQ and its topics, groups and offsets have not been taken over yet.
     public var needsForeignState: Bool { store.isForeign }
 
-    /// Takes over the state of a store that RocketMQ wrote. Durable with the turn.
+    /// Takes over the state of a store that RocketMQ wrote, and notes which of its half messages are settled. Durable with the turn.
     public func adopt(_ foreign: ForeignState) throws(BrokerError) {
         for topic in foreign.topics { try change(.topicPut(topic, at: clock.timestamp)) }
         for group in foreign.groups { try change(.groupPut(group, at: clock.timestamp)) }
@@ -41,6 +41,7 @@ extension Broker {
                 ]))
         }
         try adoptTimers(foreign)
+        try adoptTransactions(foreign.offsets)
         store.foreignStateAdopted()
     }
 

@@ -23,6 +23,7 @@ import Storage
 ///        9  everything before a pending record settled, in snapshots: 8
 ///       10  words of 64 offsets from a pending record on, set where settled, in snapshots: 8, count 4; each 8
 ///       20  half messages whose producers were asked: count 4; each: pending record 8, times asked 4, time of the last 8
+///       21  queues locked, or free without a client: group, client, count 4; each: topic, broker, queue 4
 enum StateRecord {
     case topicPut(TopicConfiguration, at: Timestamp)
     case topicRemoved(String, at: Timestamp)
@@ -35,6 +36,7 @@ enum StateRecord {
     case settledBefore(PendingID)
     case settledWords(PendingID, [UInt64])
     case halvesChecked([CheckedHalf])
+    case queuesLocked([MessageQueue], group: String, clientID: String?)
 
     struct Offset {
         var topic: String
@@ -100,6 +102,16 @@ enum StateRecord {
                 buffer.append(bigEndian: half.pending.field)
                 buffer.append(bigEndian: half.count)
                 buffer.append(bigEndian: half.time.milliseconds)
+            }
+        case .queuesLocked(let queues, let group, let clientID):
+            buffer.append(UInt8(21))
+            Self.append(group, to: buffer)
+            Self.append(clientID ?? "", to: buffer)
+            buffer.append(bigEndian: UInt32(queues.count))
+            for queue in queues {
+                Self.append(queue.topic, to: buffer)
+                Self.append(queue.brokerName, to: buffer)
+                buffer.append(bigEndian: queue.queueID.rawValue)
             }
         }
     }
@@ -205,6 +217,18 @@ enum StateRecord {
                         time: Timestamp(milliseconds: try reader.integer(span))))
             }
             self = .halvesChecked(list)
+        case 21:
+            let group = try reader.text(span)
+            let clientID = try reader.text(span)
+            let count: UInt32 = try reader.integer(span)
+            var queues: [MessageQueue] = []
+            for _ in 0..<count {
+                queues.append(
+                    MessageQueue(
+                        topic: try reader.text(span), brokerName: try reader.text(span),
+                        queueID: QueueID(try reader.integer(span))))
+            }
+            self = .queuesLocked(queues, group: group, clientID: clientID.isEmpty ? nil : clientID)
         default: throw StateRecordError("a state record of kind \(kind)")
         }
     }

@@ -33,6 +33,18 @@ extension Broker {
         topicChanged(configuration.name)
     }
 
+    /// Marks topics as ordered which the name server's namespace `ORDER_TOPIC_CONFIG` names. Those that it does not name stay
+    /// as they are, as with RocketMQ.
+    public func markOrdered(_ names: some Sequence<String>) throws(BrokerError) {
+        for name in names {
+            guard var topic = state.topics[name]?.configuration, !topic.isOrdered, !isSystemTopic(name) else {
+                continue
+            }
+            topic.isOrdered = true
+            try putTopic(topic)
+        }
+    }
+
     /// Removes the topic, its queues, and the offsets of its groups. Its messages stay in the log until their segments go.
     public func removeTopic(_ name: String) throws(BrokerError) {
         guard !isSystemTopic(name) else { throw .topicIsSystem(name) }

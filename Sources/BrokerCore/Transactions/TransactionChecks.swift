@@ -39,6 +39,8 @@ final class TransactionChecks {
     /// Where the queue ended at certain moments, which tells how old its messages are; the first is the start, without a time.
     private var marks: [Mark] = []
     private var isPrefetching = false
+    /// What was fetched from the medium last is read without asking whether it is there: some file systems never tell.
+    private var fetched = PhysicalOffset.zero..<PhysicalOffset.zero
     private var hasBegun = false
     /// Both clocks when the cursor began.
     private var beginning = (wall: Timestamp(milliseconds: 0), monotonic: MonotonicTime(nanoseconds: 0))
@@ -106,7 +108,7 @@ final class TransactionChecks {
     }
 
     private func mark(_ end: QueueOffset, at now: MonotonicTime) {
-        if let last = marks.last, last.end >= end { return }
+        guard end > marks.last?.end ?? cursor else { return }
         if marks.count >= Self.marksMaximum { marks.removeLast() }
         marks.append(Mark(end: end, time: now))
     }
@@ -224,12 +226,17 @@ final class TransactionChecks {
         buffer.removeAll()
         do throws(StorageError) {
             guard let entry = try broker.store.entry(of: queue, at: offset) else { return .missing }
-            switch try broker.store.readRecord(at: entry.physicalOffset, mayWait: false, into: buffer) {
+            let mayWait = fetched.contains(entry.physicalOffset)
+            switch try broker.store.readRecord(at: entry.physicalOffset, mayWait: mayWait, into: buffer) {
             case .done: break
             case .missing: return .missing
             case .cold:
                 isPrefetching = true
-                broker.store.prefetchRecord(at: entry.physicalOffset) { self.isPrefetching = false }
+                broker.store.prefetchRecord(at: entry.physicalOffset) {
+                    self.isPrefetching = false
+                    let end = entry.physicalOffset.advanced(by: MessageStore.prefetchedSize)
+                    self.fetched = entry.physicalOffset..<end
+                }
                 return .cold
             }
         } catch {

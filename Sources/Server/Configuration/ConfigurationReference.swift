@@ -33,8 +33,7 @@ public enum ConfigurationReference {
     private static let chapters: [(String, [Setting])] = [
         ("Network", Setting.network), ("Who this broker is", Setting.identity), ("Topics and groups", Setting.topics),
         ("Consumers", Setting.consumers), ("Transactions", Setting.transactions), ("Store", Setting.store),
-        ("Retention", Setting.retention),
-        ("Message index", Setting.index), ("Name server", Setting.nameServer),
+        ("Retention", Setting.retention), ("Message index", Setting.index), ("Name server", Setting.nameServer),
     ]
 
     private static func row(_ setting: Setting) -> String {

@@ -28,8 +28,10 @@ extension BrokerSession {
 
     func unregisterClient(_ request: BrokerRequest) throws(Refusal) {
         let fields: UnregisterClientHeader = try fields(request)
-        broker.unregister(
-            channel: self, producerGroup: fields.producerGroup, consumerGroup: fields.consumerGroup)
+        try call { () throws(BrokerError) in
+            try broker.unregister(
+                channel: self, producerGroup: fields.producerGroup, consumerGroup: fields.consumerGroup)
+        }
         answer(request)
     }
 
@@ -63,13 +65,17 @@ extension BrokerSession {
 
     func lockQueues(_ request: BrokerRequest) throws(Refusal) {
         let data: LockBatchBody = try body(request)
-        let locked = broker.lock(data.queues, group: data.consumerGroup, clientID: data.clientID)
+        let locked = try call { () throws(BrokerError) in
+            try broker.lock(data.queues, group: data.consumerGroup, clientID: data.clientID)
+        }
         answer(request, body: LockBatchResponseBody(lockedQueues: locked))
     }
 
     func unlockQueues(_ request: BrokerRequest) throws(Refusal) {
         let data: LockBatchBody = try body(request)
-        broker.unlock(data.queues, group: data.consumerGroup, clientID: data.clientID)
+        try call { () throws(BrokerError) in
+            try broker.unlock(data.queues, group: data.consumerGroup, clientID: data.clientID)
+        }
         answer(request)
     }
 }
