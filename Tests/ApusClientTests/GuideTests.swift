@@ -138,6 +138,7 @@ struct GuideTests {
                 let producer = client.producer(group: "p")
                 try await Examples.send(producer)
                 try await Examples.many(producer)
+                try await Examples.later(producer)
                 let kitchen = Kitchen()
                 try await Examples.transaction(client, kitchen)
                 let isRead = try await eventually {

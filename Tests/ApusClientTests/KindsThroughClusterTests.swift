@@ -1,6 +1,7 @@
 import Base
 import Model
 import RemotingProtocol
+import Runtime
 import Testing
 
 @testable import ApusClient
@@ -33,6 +34,149 @@ private func consume(
 
 @Suite("Every kind of message through a cluster of Apus", .timeLimit(.minutes(2)))
 struct KindsThroughClusterTests {
+    // MARK: - Retry and dead letters
+
+    @Test(
+        "a message that always fails comes again as often as allowed, with its ids, and then lies among the dead letters"
+    )
+    func deadLetter() async throws {
+        try await TestCluster.with(configure: TestCluster.delaysLittle) { cluster in
+            try await RocketMQClient.with(cluster.configuration) { client in
+                try await create("T", queues: 1, client)
+                let receipt = try await client.producer(group: "p").send(
+                    Message(topic: "T", text: "bad", tag: "t", keys: ["k"], properties: ["color": "red"]))
+                let attempts = Shared<[ReceivedMessage]>([])
+                var configuration = configuration("g", "T")
+                configuration.reconsumeMaximum = 3
+                let task = consume(client, configuration) { message in
+                    attempts.change { $0.append(message) }
+                    throw ClientError(.closed, "never")
+                }
+                let letters = client.pullConsumer(group: "reader")
+                let letter = Shared<ReceivedMessage?>(nil)
+                let isDead = await eventually(within: 40) {
+                    guard let queues = try? await letters.queues(of: "%DLQ%g"), let queue = queues.first else {
+                        return false
+                    }
+                    try? await letters.seek(queue, to: .firstOffset)
+                    guard let message = try? await letters.poll(timeout: .seconds(1)).first else { return false }
+                    letter.change { $0 = message }
+                    return true
+                }
+                #expect(isDead)
+                #expect(attempts.value.map(\.attempt) == [1, 2, 3, 4])
+                for message in attempts.value {
+                    #expect(message.topic == "T" && message.messageID == receipt.messageID && message.keys == ["k"])
+                    #expect(message.originMessageID == receipt.offsetMessageID)
+                }
+                let dead = try #require(letter.value)
+                #expect(dead.text == "bad" && dead.originTopic == "T" && dead.messageID == receipt.messageID)
+                #expect(dead.originMessageID == receipt.offsetMessageID)
+                task.cancel()
+                try await task.value
+                // It can be sent again, to be consumed this time.
+                try await client.producer(group: "p").send(Message(copying: dead))
+                try await client.withPushConsumer(configuration) { consumer in
+                    let again = try #require(try await consumer.receive())
+                    #expect(again.message.text == "bad" && again.message.tag == "t" && again.message.keys == ["k"])
+                    #expect(again.message.property("color") == "red" && again.message.attempt == 1)
+                    again.ack()
+                }
+            }
+        }
+    }
+
+    @Test("a delivery chooses when to come again, or goes to the dead letters at once", arguments: [false, true])
+    func choice(isOrdered: Bool) async throws {
+        try await TestCluster.with(configure: TestCluster.delaysLittle) { cluster in
+            try await RocketMQClient.with(cluster.configuration) { client in
+                try await create("T", queues: 1, client)
+                let producer = client.producer(group: "p")
+                for text in ["later", "never", "now"] { try await producer.send(Message(topic: "T", text: text)) }
+                var configuration = configuration("g", "T")
+                configuration.isOrdered = isOrdered
+                let log = Texts([])
+                let consumer = client.pushConsumer(configuration)
+                let task = Task {
+                    try await consumer.consumeDeliveries(concurrency: 4) { delivery in
+                        log.change { $0.append("\(delivery.message.text)\(delivery.message.attempt)") }
+                        switch delivery.message.text {
+                        case "later" where delivery.message.attempt == 1: delivery.retry(delayLevel: 2)
+                        case "never": delivery.deadLetter()
+                        default: delivery.ack()
+                        }
+                    }
+                }
+                let isDone = await eventually { log.value.count == 4 }
+                #expect(isDone)
+                if isOrdered { #expect(log.value == ["later1", "later2", "never1", "now1"]) }
+                #expect(Set(log.value) == ["later1", "later2", "never1", "now1"])
+                let isDead = await eventually {
+                    let stats = try? await client.administration.topicStats("%DLQ%g")
+                    return stats?.offsets.values.contains { $0.maximumOffset == QueueOffset(1) } == true
+                }
+                #expect(isDead)
+                task.cancel()
+                try await task.value
+            }
+        }
+    }
+
+    // MARK: - Delay
+
+    @Test("a delayed message comes when it is due", arguments: 0..<3)
+    func delay(way: Int) async throws {
+        try await TestCluster.with { cluster in
+            try await RocketMQClient.with(cluster.configuration) { client in
+                try await create("D", client)
+                var message = Message(topic: "D", text: "later", keys: ["k"])
+                let start = SystemClock().timestamp
+                switch way {
+                case 0: message.delayLevel = 1
+                case 1: message.deliverAt = Timestamp(milliseconds: start.milliseconds + 1000)
+                default: message.deliverAfter = .seconds(1)
+                }
+                let consumer = client.pushConsumer(configuration("g", "D"))
+                try await consumer.start()
+                let receipt = try await client.producer(group: "p").send(message)
+                let delivery = try #require(try await consumer.receive())
+                #expect(SystemClock().timestamp.milliseconds - start.milliseconds >= 1000)
+                #expect(delivery.message.text == "later" && delivery.message.topic == "D")
+                #expect(delivery.message.messageID == receipt.messageID && delivery.message.keys == ["k"])
+                delivery.ack()
+                await consumer.shutdown()
+            }
+        }
+    }
+
+    @Test("a delayed message that was recalled never comes")
+    func recall() async throws {
+        try await TestCluster.with { cluster in
+            try await RocketMQClient.with(cluster.configuration) { client in
+                try await create("D", client)
+                let producer = client.producer(group: "p")
+                var receipts: [SendReceipt] = []
+                for text in ["by receipt", "by handle", "kept"] {
+                    var message = Message(topic: "D", text: text)
+                    message.deliverAfter = .seconds(3)
+                    receipts.append(try await producer.send(message))
+                }
+                try await producer.recall(receipts[0])
+                try await producer.recall(topic: "D", handle: try #require(receipts[1].recallHandle))
+                let texts = Texts([])
+                let task = consume(client, configuration("g", "D")) { message in
+                    texts.change { $0.append(message.text) }
+                }
+                let isRead = await eventually { !texts.value.isEmpty }
+                #expect(isRead)
+                let isMore = await eventually(within: 1) { texts.value.count > 1 }
+                #expect(!isMore && texts.value == ["kept"])
+                task.cancel()
+                try await task.value
+            }
+        }
+    }
+
     // MARK: - Transactions
 
     @Test("a transaction's message is delivered when it is committed, and never when it is rolled back")

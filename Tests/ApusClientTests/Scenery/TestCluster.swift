@@ -55,6 +55,11 @@ final class TestCluster: @unchecked Sendable {
         configuration.transactions.checkIntervalMilliseconds = 300
     }
 
+    /// Brokers whose delay levels are all 50 ms.
+    static let delaysLittle: @Sendable (inout BrokerConfiguration) -> Void = { configuration in
+        configuration.timers.delayLevels = Array(repeating: 50, count: 18)
+    }
+
     /// Starts a name server and brokers, runs `body`, and stops them.
     static func with(
         brokers: [String] = ["a"], configure: @escaping @Sendable (inout BrokerConfiguration) -> Void = { _ in },
