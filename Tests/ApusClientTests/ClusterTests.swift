@@ -270,7 +270,7 @@ struct ClusterTests {
 
     @Test("a message whose handler fails comes again, and the offset waits for it")
     func retry() async throws {
-        try await TestCluster.with { cluster in
+        try await TestCluster.with(configure: TestCluster.delaysLittle) { cluster in
             try await RocketMQClient.with(cluster.configuration) { client in
                 try await client.administration.createTopic(topic("T", queues: 1))
                 try await send(5, to: "T", client)

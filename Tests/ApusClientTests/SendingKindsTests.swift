@@ -415,6 +415,36 @@ struct BackPressureTests {
         }
     }
 
+    @Test("one-way messages wait for a broker that does not read, and none is lost")
+    func oneWay() async throws {
+        let isDeaf = Shared(true)
+        let scene = try await BrokerScene { request in
+            request.code == .sendMessageV2 ? (isDeaf.value ? .deafness : .silence) : nil
+        }
+        try await scene.withClient { client in
+            var configuration = ProducerConfiguration(group: "p")
+            configuration.compression = nil
+            configuration.sendTimeout = .seconds(1)
+            let producer = client.producer(configuration)
+            let sent = Shared(0)
+            let body = [UInt8](repeating: 7, count: 1 << 20)
+            let task = Task {
+                for _ in 0..<60 {
+                    try await producer.sendOneWay(Message(topic: "T", body: body))
+                    sent.change { $0 += 1 }
+                }
+            }
+            // Sockets take some, and the client's buffer; then the sender has to wait, for longer than a send may take.
+            let isDone = await eventually(within: 3) { sent.value == 60 }
+            #expect(!isDone && sent.value > 0)
+            isDeaf.change { $0 = false }
+            scene.broker.resumeReading()
+            try await task.value
+            let isThere = await eventually { scene.broker.requests(.sendMessageV2).count == 60 }
+            #expect(isThere)
+        }
+    }
+
     @Test("a message that is larger than all room goes when nothing else is under way")
     func larger() async throws {
         let scene = try await BrokerScene()

@@ -2,11 +2,6 @@ import Model
 
 /// Names of properties that the client gives to messages, besides those that brokers need too (remoting reference §1.8).
 extension PropertyName {
-    // Delay.
-    static let timerDeliver = "TIMER_DELIVER_MS"
-    static let timerDelay = "TIMER_DELAY_MS"
-    static let timerDelaySeconds = "TIMER_DELAY_SEC"
-
     // Requests and replies.
     static let correlationID = "CORRELATION_ID"
     /// How long the asker waits, in ms.

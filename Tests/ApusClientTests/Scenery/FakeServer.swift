@@ -18,6 +18,8 @@ final class FakeServer: @unchecked Sendable {
     enum Answer: Sendable {
         case reply(ResponseCode = .success, remark: String = "", fields: [String: String] = [:], body: [UInt8] = [])
         case silence
+        /// Reads nothing more from the connection, until ``FakeServer/resumeReading()``.
+        case deafness
         /// Closes the connection.
         case hangUp
         /// Bytes that are no frame.
@@ -79,6 +81,13 @@ final class FakeServer: @unchecked Sendable {
         }
     }
 
+    /// Reads again from every connection.
+    func resumeReading() {
+        thread.loop.post { [self] in
+            for connection in connections where connection.isOpen { connection.resumeReading() }
+        }
+    }
+
     /// Sends a request to every client.
     func push(_ code: RequestCode, fields: [String: String], body: [UInt8] = [], isOneway: Bool = true) {
         thread.loop.post { [self] in
@@ -135,6 +144,7 @@ private final class FakeSession: ConnectionHandler {
     private func reply(_ answer: FakeServer.Answer, to request: FakeServer.Request, on connection: Connection) {
         switch answer {
         case .silence: break
+        case .deafness: connection.pauseReading()
         case .hangUp: connection.close("hung up", .abort)
         case .garbage:
             connection.output.append([0xFF, 0xFF, 0xFF, 0xFF, 1, 2, 3])

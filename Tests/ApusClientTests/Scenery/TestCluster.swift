@@ -15,6 +15,7 @@ import Telemetry
 /// SAFETY: what belongs to a loop is touched only in closures posted to it; tests call the rest from one task at a time.
 final class TestCluster: @unchecked Sendable {
     private let folder: String
+    private let configure: @Sendable (inout BrokerConfiguration) -> Void
     private var nameServer: Process<NameServerParts>?
     private var brokers: [String: Process<BrokerParts>] = [:]
     private(set) var nameServerPort = 0
@@ -48,15 +49,27 @@ final class TestCluster: @unchecked Sendable {
         let registrar: NameServerRegistrar
     }
 
+    /// Brokers that ask what became of a transaction after 300 ms, and again every 300 ms.
+    static let checksSoon: @Sendable (inout BrokerConfiguration) -> Void = { configuration in
+        configuration.transactions.timeoutMilliseconds = 300
+        configuration.transactions.checkIntervalMilliseconds = 300
+    }
+
+    /// Brokers whose delay levels are all 50 ms.
+    static let delaysLittle: @Sendable (inout BrokerConfiguration) -> Void = { configuration in
+        configuration.timers.delayLevels = Array(repeating: 50, count: 18)
+    }
+
     /// Starts a name server and brokers, runs `body`, and stops them.
     static func with(
-        brokers: [String] = ["a"], _ body: (TestCluster) async throws -> Void
+        brokers: [String] = ["a"], configure: @escaping @Sendable (inout BrokerConfiguration) -> Void = { _ in },
+        _ body: (TestCluster) async throws -> Void
     ) async throws {
         let parent = getenv("TMPDIR").map { String(cString: $0) } ?? "/tmp"
         var template = Array("\(parent)/apus-client-XXXXXX".utf8CString)
         guard mkdtemp(&template) != nil else { return }
         let folder = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
-        let cluster = TestCluster(folder: folder)
+        let cluster = TestCluster(folder: folder, configure)
         do {
             try await cluster.startNameServer()
             for name in brokers { try await cluster.startBroker(name) }
@@ -68,7 +81,10 @@ final class TestCluster: @unchecked Sendable {
         await cluster.stop()
     }
 
-    private init(folder: String) { self.folder = folder }
+    private init(folder: String, _ configure: @escaping @Sendable (inout BrokerConfiguration) -> Void) {
+        self.folder = folder
+        self.configure = configure
+    }
 
     var configuration: ClientConfiguration {
         var configuration = ClientConfiguration(nameServers: ["127.0.0.1:\(nameServerPort)"])
@@ -97,12 +113,14 @@ final class TestCluster: @unchecked Sendable {
     /// Starts a broker, on the port and the store that it had before if it was stopped. Returns when the name server knows it.
     func startBroker(_ name: String) async throws {
         let process = Process<BrokerParts>(try LoopThread(named: name))
-        let (folder, names) = (folder, nameServerPort)
+        let (folder, names, configure) = (folder, nameServerPort, configure)
         let wantedPort = ports[name] ?? 0
         ports[name] = try await withCheckedThrowingContinuation { continuation in
             process.thread.loop.post {
                 do {
-                    try Self.start(process, name, folder, wantedPort, names) { continuation.resume(returning: $0) }
+                    try Self.start(process, name, folder, wantedPort, names, configure) {
+                        continuation.resume(returning: $0)
+                    }
                 } catch {
                     continuation.resume(throwing: error)
                 }
@@ -113,6 +131,7 @@ final class TestCluster: @unchecked Sendable {
 
     private static func start(
         _ process: Process<BrokerParts>, _ name: String, _ folder: String, _ wantedPort: Int, _ names: Int,
+        _ configure: (inout BrokerConfiguration) -> Void,
         registered: @escaping (Int) -> Void
     ) throws {
         let loop = process.thread.loop
@@ -122,6 +141,7 @@ final class TestCluster: @unchecked Sendable {
         var configuration = BrokerConfiguration()
         configuration.name = name
         configuration.address = .loopback(port: Int32(listener.port))
+        configure(&configuration)
         var store = StoreConfiguration(root: "\(folder)/\(name)")
         store.segmentSize = 16 * 1024 * 1024
         let broker = try Broker(
