@@ -161,7 +161,7 @@ struct RetryTests {
         }
         #expect(queue.topic.name == "%DLQ%G")
         // An orderly consumer gives up when the maximum is reached.
-        _ = it.broker.lock(
+        _ = try it.broker.lock(
             [MessageQueue(topic: "T", brokerName: "broker-a", queueID: QueueID(0))], group: "G", clientID: "c")
         guard case .dead = try it.broker.retrySend(to: "%RETRY%G", attempts: 3, retryMaximum: nil) else {
             Issue.record("not dead")

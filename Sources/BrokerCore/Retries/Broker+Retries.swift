@@ -150,7 +150,8 @@ extension Broker {
         let group = try groupOrCreate(String(topic.dropFirst(SystemTopics.retryPrefix.count)))
         let maximum = retryMaximum ?? group.retryMaximum
         // A group that holds locks consumes in order: it sends here only what it has given up.
-        guard attempts > maximum || (attempts >= maximum && locks.hasLocks(group.name, now: clock.monotonic)) else {
+        guard attempts > maximum || (attempts >= maximum && state.locks.hasLocks(group.name, now: clock.monotonic))
+        else {
             guard let delay = group.retryPolicy.delay(attempts: attempts &- 1) else { return .asSent }
             return .delayed(milliseconds: delay)
         }
