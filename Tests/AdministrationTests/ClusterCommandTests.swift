@@ -74,7 +74,7 @@ struct ClusterCommandTests {
     @Test("a group takes what the command line says, and keeps the rest")
     func groupSettings() throws {
         var group = GroupConfiguration(name: "G")
-        GroupCommands.apply(try parse(["group", "update", "G", "--no-consume", "--retry-max", "3"]), to: &group)
+        try GroupCommands.apply(try parse(["group", "update", "G", "--no-consume", "--retry-max", "3"]), to: &group)
         #expect(!group.isConsumeEnabled && group.retryMaximum == 3 && group.isBroadcastEnabled)
     }
 

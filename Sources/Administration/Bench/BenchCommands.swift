@@ -49,6 +49,8 @@ public enum BenchCommands {
             "properties", .choice(Workload.Properties.allCases.map(\.rawValue)), default: "client",
             "none; client: what RocketMQ's clients always send; full: keys and tags too"),
         CommandOption("transactions", .flag, "Send half messages, and commit each one-way when its answer is there"),
+        CommandOption("delay", .duration, "Ask for delivery so much later (TIMER_DELIVER_MS)"),
+        CommandOption("delay-spread", .duration, default: "0s", "And up to so much later still, at random"),
     ]
 
     private static let consuming: [CommandOption] = [
@@ -81,6 +83,9 @@ public enum BenchCommands {
             CommandExample(
                 "apus bench produce --topics 10000 --queues 4 --create-topic --count 1000000",
                 "A million messages, round robin over 40,000 queues"),
+            CommandExample(
+                "apus bench produce --delay 1m --delay-spread 24h --count 10000000",
+                "Ten million messages that wait, for up to a day"),
             CommandExample("apus bench produce --output json > result.json", "For a program"),
         ]
     ) { try await run(.produce, $0) }
@@ -210,6 +215,13 @@ public enum BenchCommands {
         guard !workload.isTransactional || workload.batchSize == 1 else {
             throw CommandFailure(
                 .usage, "--batch and --transactions exclude each other", advice: "leave one of them out")
+        }
+        if invocation.isGiven("delay") {
+            workload.delayMilliseconds = nanoseconds(invocation.duration("delay")) / 1_000_000
+            workload.delaySpreadMilliseconds = nanoseconds(invocation.duration("delay-spread")) / 1_000_000
+            guard workload.batchSize == 1 else {
+                throw CommandFailure(.usage, "--delay does not go with --batch: a batch holds no delayed messages")
+            }
         }
         guard workload.bodySize >= MessageStamp.sizeMinimum else {
             throw CommandFailure(.usage, "--size must be at least \(MessageStamp.sizeMinimum)")

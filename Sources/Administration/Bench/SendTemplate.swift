@@ -29,6 +29,10 @@ final class SendTemplate {
     private let stride: Int
     /// Keys of the first message: position in the frame. Those of the next lie ``stride`` further on.
     private let keys: [Int]
+    /// Where the time of a delayed message stands.
+    private let due: Int?
+    private let delay: Int64
+    private let delaySpread: UInt64
 
     private var milliseconds: Int64
 
@@ -59,6 +63,9 @@ final class SendTemplate {
         let keysEnd = workload.batchSize > 1 ? bodyStart + stride : bodyStart
         let keysStart = workload.batchSize > 1 ? firstBody + workload.bodySize : 0
         keys = Self.positions(of: Self.keyPlaceholder, in: frame, keysStart..<keysEnd)
+        due = Self.positions(of: String(Self.anyDue), in: frame, 0..<frame.count).first
+        delay = workload.delayMilliseconds ?? 0
+        delaySpread = UInt64(max(1, workload.delaySpreadMilliseconds))
     }
 
     /// Appends one send to `buffer`.
@@ -81,6 +88,7 @@ final class SendTemplate {
             }
             FixedWidth.decimal(Int64(queue.topic), width: topicDigits, at: start + topicNumber)
             FixedWidth.decimal(Int64(queue.queueID), width: queueDigits, at: start + queueNumber)
+            if let due { FixedWidth.decimal(dueTime(sequence, now), width: 13, at: start + due) }
             fill(target, producer: producer, sequence: sequence, intended: intended)
             return size
         }
@@ -102,6 +110,13 @@ final class SendTemplate {
         }
     }
 
+    /// Spread by a hash of the sequence, so that neighbours are due at different times.
+    @inline(__always)
+    private func dueTime(_ sequence: Int64, _ now: Int64) -> Int64 {
+        let hash = UInt64(bitPattern: sequence) &* 0x9E37_79B9_7F4A_7C15
+        return now + delay + Int64(hash >> 16 % delaySpread)
+    }
+
     private func setTimestamp(_ now: Int64) {
         milliseconds = now
         frame.withUnsafeMutableBytes { bytes in
@@ -115,6 +130,8 @@ final class SendTemplate {
     private static let anyOpaque: Int32 = 1_987_654_321
     /// As wide as every timestamp until the year 2286.
     private static let anyMilliseconds: Int64 = 1_700_000_000_000
+    /// Stands where the time of a delayed message goes.
+    private static let anyDue: Int64 = 1_876_543_219_876
     /// The producer in 8 digits and the sequence in 16; no other text of a frame looks like it.
     private static let keyPlaceholder = "00000000FFFFFFFFFFFFFFFF"
 
@@ -173,6 +190,7 @@ final class SendTemplate {
             properties.append((PropertyName.transactionPrepared, "true"))
             properties.append((PropertyName.producerGroup, workload.producerGroup))
         }
+        if workload.delayMilliseconds != nil { properties.append((PropertyName.timerDeliver, String(anyDue))) }
         let buffer = ByteBuffer()
         MessageProperties.encode(properties, to: buffer)
         return buffer

@@ -52,6 +52,9 @@ struct Workload: Sendable, Equatable {
     /// Sends are half messages, each of them committed one-way when its answer is there.
     var isTransactional = false
     var producerGroup = "apus_bench_producers"
+    /// Messages are to be delivered so long after they were sent, in ms, and at random up to the spread later; nil sends ordinary ones.
+    var delayMilliseconds: Int64?
+    var delaySpreadMilliseconds: Int64 = 0
 
     // Consumers.
     var consumerConnections = 1

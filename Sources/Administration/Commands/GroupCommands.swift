@@ -35,12 +35,13 @@ public enum GroupCommands {
     }
 
     static func table(_ groups: [GroupConfiguration], isAll: Bool) -> OutputTable {
-        var table = OutputTable(["group", "kind", "consume", "broadcast", "retryQueues", "retryMax"])
+        var table = OutputTable(["group", "kind", "consume", "broadcast", "retryQueues", "retryMax", "retryPolicy"])
         for group in groups where isAll || !isSystem(group.name) {
             table.append([
                 .text(group.name), .text(isSystem(group.name) ? "system" : "normal"),
                 .boolean(group.isConsumeEnabled), .boolean(group.isBroadcastEnabled),
                 .integer(Int64(group.retryQueueCount)), .integer(Int64(group.retryMaximum)),
+                .text(RetryPolicyText.text(group.retryPolicy)),
             ])
         }
         return table
@@ -51,15 +52,27 @@ public enum GroupCommands {
     private static let settings: [CommandOption] = [
         CommandOption("retry-max", .integer(-1...1_000_000), "Attempts before a message becomes a dead letter (16)"),
         CommandOption("retry-queues", .integer(0...65_536), "Queues of the retry topic on each broker (1)"),
+        CommandOption(
+            "retry-policy", .text("POLICY"),
+            "When a failed message comes again: ladder, exponential, exponential:FIRST:LONGEST:FACTOR, or delays like 10s,1m,5m"
+        ),
         CommandOption("consume", .flag, "Members get messages (yes); --no-consume stops them"),
         CommandOption("broadcast", .flag, "Members may get all messages each (yes); or --no-broadcast"),
         Cluster.clusterOption, Cluster.brokerOption,
     ]
 
     /// `group` with what the command line says of it.
-    static func apply(_ invocation: Invocation, to group: inout GroupConfiguration) {
+    static func apply(_ invocation: Invocation, to group: inout GroupConfiguration) throws {
         if invocation.isGiven("retry-max") { group.retryMaximum = Int32(invocation.integer("retry-max")) }
         if invocation.isGiven("retry-queues") { group.retryQueueCount = Int32(invocation.integer("retry-queues")) }
+        if let text = invocation.optionalText("retry-policy") {
+            guard let policy = RetryPolicyText.policy(text) else {
+                throw CommandFailure(
+                    .usage, "--retry-policy '\(text)' is none",
+                    advice: "ladder, exponential, exponential:1s:10m:3, or delays like 10s,1m,5m")
+            }
+            group.retryPolicy = policy
+        }
         if invocation.isGiven("consume") { group.isConsumeEnabled = invocation.flag("consume") }
         if invocation.isGiven("broadcast") { group.isBroadcastEnabled = invocation.flag("broadcast") }
     }
@@ -79,7 +92,7 @@ public enum GroupCommands {
         try await Cluster.with(invocation) { client in
             var group = GroupConfiguration(name: invocation.arguments[0])
             if let found = try await find(group.name, client, invocation), !invocation.isGiven("broker") {
-                apply(invocation, to: &group)
+                try apply(invocation, to: &group)
                 guard found == group else {
                     throw CommandFailure(
                         .refused, "group \(group.name) is there already, with other settings",
@@ -88,7 +101,7 @@ public enum GroupCommands {
                 Console.print("group \(group.name) is there already")
                 return .success
             }
-            apply(invocation, to: &group)
+            try apply(invocation, to: &group)
             try await client.administration.createGroup(
                 group, inCluster: invocation.optionalText("cluster"), onBroker: invocation.optionalText("broker"))
             Console.print("group \(group.name) created")
@@ -103,9 +116,11 @@ public enum GroupCommands {
         examples: [
             CommandExample("apus group update audit --no-consume", "Its members get no more messages"),
             CommandExample("apus group update audit --retry-max 3", "Three attempts, then dead letters"),
+            CommandExample(
+                "apus group update audit --retry-policy 1s,10s,5m", "Again after 1 s, then 10 s, then every 5 m"),
         ]
     ) { invocation in
-        let changes = ["retry-max", "retry-queues", "consume", "broadcast"]
+        let changes = ["retry-max", "retry-queues", "retry-policy", "consume", "broadcast"]
         guard changes.contains(where: invocation.isGiven) else {
             throw CommandFailure(
                 .usage, "nothing is to be changed", advice: "give one of --\(changes.joined(separator: ", --"))")
@@ -114,7 +129,7 @@ public enum GroupCommands {
             guard var group = try await find(invocation.arguments[0], client, invocation) else {
                 throw missing(invocation.arguments[0])
             }
-            apply(invocation, to: &group)
+            try apply(invocation, to: &group)
             try await client.administration.createGroup(
                 group, inCluster: invocation.optionalText("cluster"), onBroker: invocation.optionalText("broker"))
             Console.print("group \(group.name) updated")

@@ -49,6 +49,16 @@ extension BrokerSession {
         table["rollback_messages_total"] = String(metrics.transactionsRolledBack)
         table["check_transaction_total"] = String(metrics.transactionsChecked)
         table["discarded_transaction_total"] = String(metrics.transactionsGivenUp)
+        table["timing_messages"] = String(broker.pendingTimerCount)
+        table["timer_enqueue_total"] = String(metrics.timersScheduled)
+        table["timer_dequeue_total"] = String(metrics.timersFired)
+        table["send_to_dlq_messages_total"] = String(metrics.deadLetters)
+        // These are our own.
+        table["timersRolled"] = String(metrics.timersRolled)
+        table["timersRecalled"] = String(metrics.timersRecalled)
+        table["timersLost"] = String(metrics.timersLost)
+        table["timerLatenessMillisMax"] = String(metrics.timerLatenessMaximum)
+        table["messagesSentBack"] = String(metrics.retries)
     }
 
     private func addRates(to table: inout [String: String]) {
