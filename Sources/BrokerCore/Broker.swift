@@ -63,7 +63,7 @@ public final class Broker {
         self.timers = timers
         lastExpiry = clock.monotonic
         started = clock.timestamp
-        store.firstNeeded = { () throws(StorageError) in try timers.firstNeeded() }
+        store.firstNeeded = { [unowned timers] () throws(StorageError) in try timers.firstNeeded() }
         // What RocketMQ left to deliver is known when its settings have been taken over.
         holdsForeignTimers = store.isForeign && state.topics.count == 0
         if !holdsForeignTimers { timers.start(now: clock.timestamp.milliseconds) }
@@ -75,6 +75,8 @@ public final class Broker {
         }
     }
 
+    deinit { timers.detach() }
+
     public var written: PhysicalOffset { store.written }
     public var flushed: PhysicalOffset { store.flushed }
     public var timestamp: Timestamp { clock.timestamp }
@@ -85,7 +87,7 @@ public final class Broker {
     /// to consumers, and wakes those who waited for it. ``nextWake`` says when timers want the next turn.
     /// - Throws: ``StorageError/stopped(_:)``: nothing of this turn may be acknowledged.
     public func endTurn() throws(StorageError) {
-        if timers.nextWork <= clock.timestamp.milliseconds { try runTimers() }
+        if timers.nextWork <= clock.timestamp.milliseconds { try runTimersOrRest() }
         try logPendingOffsetsIfThereIsRoom()
         try store.endTurn()
         heldFetches.wakeDue()

@@ -45,6 +45,21 @@ final class TestBroker {
         broker = try Self.open(configuration, disk, clock, log)
     }
 
+    /// The power fails: what is not on the medium may be lost. Then it starts again.
+    func losePower() throws {
+        disk.crash(.powerLoss)
+        broker = try Self.open(configuration, disk, clock, log)
+    }
+
+    /// Brings everything written onto the medium.
+    func flush() throws {
+        try broker.endTurn()
+        while broker.flushed < broker.written {
+            broker.flush()
+            disk.runCompletions()
+        }
+    }
+
     /// Sends one message in a turn of its own.
     @discardableResult
     func send(

@@ -283,6 +283,52 @@ struct TimerTests {
         #expect(seen.count == due.count - recalled.count)
         #expect(it.broker.pendingTimerCount == 0)
     }
+
+    @Test(
+        "over power cuts: what was flushed is delivered once, what was not is delivered once or never",
+        arguments: 0..<8)
+    func powerCuts(seed: UInt64) throws {
+        let random = SeededRandom(seed: 100 + seed)
+        let it = try Self.make {
+            $0.heapMaximum = 8 + random.next(below: 60)
+            $0.messagesPerTurn = 1 + random.next(below: 20)
+        }
+        var due: [String: Int64] = [:]
+        var safe: Set<String> = []
+        // What the power cuts may have taken.
+        var uncertain: Set<String> = []
+        var number = 0
+        for _ in 0..<80 {
+            switch random.next(below: 12) {
+            case 0:
+                try it.losePower()
+                uncertain = Set(due.keys).subtracting(safe)
+                if it.broker.topic("T") == nil {
+                    try it.broker.putTopic(TopicConfiguration(name: "T", readQueueCount: 4, writeQueueCount: 4))
+                }
+            case 1: try it.kill()
+            case 2...4:
+                try it.flush()
+                safe = Set(due.keys).subtracting(uncertain)
+            case 5...7: try it.run(milliseconds: Int64(random.next(below: 400_000)))
+            default:
+                for _ in 0..<random.next(below: 20) {
+                    number += 1
+                    let wait = Int64(random.next(below: 600_000)) + 1
+                    due["\(number)"] = it.clock.timestamp.milliseconds + wait
+                    try it.sendLater("T", "\(number)", in: wait)
+                }
+            }
+            let seen = try it.bodies("T")
+            #expect(Set(seen).count == seen.count, "twice")
+        }
+        let last = due.values.max() ?? 0
+        try it.run(milliseconds: max(1, last - it.clock.timestamp.milliseconds))
+        let seen = try it.bodies("T")
+        #expect(safe.isSubset(of: seen))
+        #expect(Set(seen).count == seen.count && Set(seen).isSubset(of: due.keys))
+        #expect(it.broker.pendingTimerCount == 0)
+    }
 }
 
 extension [String] {

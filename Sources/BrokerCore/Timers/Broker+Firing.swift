@@ -21,13 +21,29 @@ extension Broker {
         case stays
     }
 
-    /// Does what is due.
-    func runTimers() throws(StorageError) {
-        let now = clock.timestamp.milliseconds
+    /// Does what is due. What the disk refuses is tried again a little later, while everything else goes on.
+    /// - Throws: ``StorageError/stopped(_:)``.
+    func runTimersOrRest() throws(StorageError) {
         if let blocked = timers.blockedUntil {
             guard clock.monotonic >= blocked else { return }
             timers.blockedUntil = nil
         }
+        do {
+            try runTimers()
+            timers.failure = nil
+        } catch .stopped(let error) {
+            throw .stopped(error)
+        } catch {
+            _ = rest()
+            guard timers.failure != error else { return }
+            timers.failure = error
+            log.error("delayed messages are held up", ["error": error.description])
+        }
+    }
+
+    /// Does what is due.
+    private func runTimers() throws(StorageError) {
+        let now = clock.timestamp.milliseconds
         var budget = TimerBudget(
             messages: timers.configuration.messagesPerTurn, bytes: timers.configuration.bytesPerTurn)
         while budget.isLeft, let timer = timers.thawed.last {

@@ -40,6 +40,8 @@ final class TimerWheel: StoredQueueObserver {
     var prefetches = 0
     /// The store takes no messages: nothing is delivered until then.
     var blockedUntil: MonotonicTime?
+    /// Why, when it was not the disk's room: for the log, once.
+    var failure: StorageError?
     let entries: UnsafeMutableBufferPointer<ConsumeQueueEntry>
     let topic = Array(SystemTopics.timerWheel.utf8)
     let record = ByteBuffer(capacity: 4096)
@@ -78,6 +80,12 @@ final class TimerWheel: StoredQueueObserver {
         scan = nil
         nextVisit = TimerRing.slot(now)
         visitsLeft = TimerRing.slotCount + TimerRing.scheduleMaximum
+    }
+
+    /// Hears of no more messages: the queues hold their observer, and this holds the queues.
+    func detach() {
+        for queue in queues where queue?.observer === self { queue?.observer = nil }
+        queues.removeAll()
     }
 
     // MARK: - Slots
