@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # usage: bench.sh APUS [SECTION...]             the table of docs/performance/README.md, or some sections of it
 #        bench.sh APUS produce|consume|e2e ...  one run of `apus bench` against a fresh server
-# Sections: sends pulls filter flush topics idle start allocations (all by default); stalls cold recovery (long, by name only).
+# Sections: sends pulls filter flush topics idle start allocations (all by default); stalls cold recovery timers (long, by name only).
 # SECONDS_PER_RUN (8) is the length of each measured part; TMPDIR decides which disk is measured.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -24,6 +24,8 @@ turns() {
 $("$apus" status --name loopTurnMicrosP999 --output csv | tail -1 | cut -d, -f3) µs, the longest \
 $("$apus" status --name loopTurnMicrosMax --output csv | tail -1 | cut -d, -f3) µs"
 }
+
+status() { "$apus" status --name "$1" --output csv | tail -1 | cut -d, -f3; }
 
 # name, arguments of produce: a row with the costs of sends.
 produce_row() {
@@ -122,6 +124,14 @@ $(calculate "$(field serverPeakResidentBytes "$many") / 1048576" 0) MiB"
     row "  the loop" "$(turns)"
     ;;
 
+--lateness)
+    bench e2e --create-topic --queues 1 --delay 2s --rate 100 --size 100 --count 1000 >/dev/null
+    row "100 timers a second, at most so late" "$(status timerLatenessMillisMax) ms"
+    result=$(bench e2e --create-topic --topic flood --delay 5s --size 256 --count 1000000)
+    row "1,000,000 timers, sent and delivered" "server CPU $(field serverCPUPerMessage "$result") µs each, \
+$(field lost "$result") lost, $(field duplicated "$result") twice, at most $(status timerLatenessMillisMax) ms late"
+    ;;
+
 # --- Sections -------------------------------------------------------------------------------------------------------------
 sends | pulls | topics | idle | cold) with_server "--$1" ;;
 stalls)
@@ -158,7 +168,11 @@ filter)
     result=$("$apus" bench filter --output csv | tail -1)
     row "a > 5 AND region IN ('EU','US'), each message" "${result##*,} ns"
     ;;
-start | recovery)
+timers)
+    with_server --lateness
+    Scripts/bench.sh "$apus" waiting
+    ;;
+start | recovery | waiting)
     folder=$(mktemp -d "${TMPDIR:-/tmp}/apus.XXXXXX")
     server=
     trap '[[ -z $server ]] || kill -KILL $server 2>/dev/null || true; rm -rf "$folder"' EXIT
@@ -196,6 +210,21 @@ start | recovery)
             rm -rf "$folder/store"
         done
         row "start to first answer, empty store" "$times ms"
+    elif [[ $1 == waiting ]]; then
+        first_answer >"$folder/time"
+        read -r port server <"$folder/running"
+        result=$("$apus" bench produce --broker "127.0.0.1:$port" --create-topic --size 64 -c 4 --in-flight 256 \
+            --delay 1h --delay-spread 23h --count 10000000 --server-pid "$server" --no-progress --output json)
+        row "10,000,000 timers sent" "$(field sentPerSecond "$result")/s, server CPU $(field serverCPUPerMessage "$result") µs each"
+        row "memory with 10,000,000 timers that wait" "$(memory "$server") MiB"
+        crash
+        first_answer >"$folder/time"
+        row "start to first answer with them, after kill -9" "$(<"$folder/time") ms"
+        sleep 10
+        read -r port server <"$folder/running"
+        row "memory then" "$(memory "$server") MiB"
+        row "timers that wait" "$("$apus" status --broker "127.0.0.1:$port" --name timing_messages --output csv | tail -1 | cut -d, -f3)"
+        crash
     else
         first_answer >"$folder/time"
         read -r port server <"$folder/running"
