@@ -237,6 +237,9 @@ public final class MessageStore {
             let count = min(buffer.count - start, commitLog.written.bytes(since: dispatched))
             let span = buffer.bytes.extracting(start..<start + count)
             var position = 0
+            // Records of one queue often follow each other: those of a batch do.
+            var queue: StoredQueue?
+            var topic = 0..<0
             while position < span.byteCount {
                 let rest = span.extracting(position..<span.byteCount)
                 if rest.bigEndian(at: 4, as: UInt32.self) == MessageRecord.blankMagic {
@@ -246,24 +249,31 @@ public final class MessageStore {
                 guard let record = try? MessageRecord(rest) else {
                     preconditionFailure("a record of the log's tail does not decode")
                 }
-                try dispatch(record, rest)
+                let name = rest.extracting(record.topic)
+                if queue?.queueID != record.queueID || !name.equals(span.extracting(topic)) {
+                    queue = try self.queue(holding: record, topic: name)
+                    topic = position + record.topic.lowerBound..<position + record.topic.upperBound
+                }
+                if let queue { try dispatch(record, rest, to: queue) }
                 position += record.size
                 commitLog.dispatched = dispatched.advanced(by: record.size)
             }
         }
     }
 
-    private func dispatch(_ record: MessageRecord, _ span: RawSpan) throws(StorageError) {
-        let topicName = span.extracting(record.topic)
-        guard !topicName.equals("rmq_sys_APUS_STATE") else { return }
-        let queue: StoredQueue
-        if let topic = topics[topicName], Int(record.queueID.rawValue) < topic.queues.count,
+    /// The queue that the record belongs to; nil for a state record, which is in no queue.
+    private func queue(holding record: MessageRecord, topic name: RawSpan) throws(StorageError) -> StoredQueue? {
+        guard !name.equals("rmq_sys_APUS_STATE") else { return nil }
+        if let topic = topics[name], Int(record.queueID.rawValue) < topic.queues.count,
             let known = topic.queues[Int(record.queueID.rawValue)]
         {
-            queue = known
-        } else {
-            queue = try self.queue(topic: topicName.string(), record.queueID)
+            return known
         }
+        return try queue(topic: name.string(), record.queueID)
+    }
+
+    @inline(__always)
+    private func dispatch(_ record: MessageRecord, _ span: RawSpan, to queue: StoredQueue) throws(StorageError) {
         if let tagsCode = try ViewFold.fold(record, span, into: queue, index: index) {
             if !queue.isListedAsDirty, queue.consumeQueue.isDirty {
                 queue.isListedAsDirty = true

@@ -20,6 +20,7 @@ public final class BrokerFrontend {
     let header = CommandHeader()
     let properties = ByteBuffer(capacity: 1024)
     let records = ByteBuffer(capacity: 64 * 1024)
+    @exclusivity(unchecked) var batchEntries: ContiguousArray<MessageBatch.Entry> = []
     /// Answers to sends that are safe when written, and when flushed.
     @exclusivity(unchecked) var writtenGate = ReplyGate()
     @exclusivity(unchecked) var flushedGate = ReplyGate()

@@ -91,16 +91,14 @@ extension BrokerSession {
     ) throws(Refusal) {
         let span = request.input.bytes
         let batch = span.extracting(request.body)
-        let count = try checkBatch(batch, fields, topic: queue.topic.name)
+        try checkBatch(batch, fields, topic: queue.topic.name)
         var first: MessageStore.Appended?
         var end = PhysicalOffset.zero
         var waits = true
         let ids = frontend.records
         ids.removeAll()
-        var position = 0
-        for _ in 0..<count {
-            guard let entry = try? MessageBatch.next(in: batch, at: &position) else { break }
-            let rewritten = frontend.properties
+        let rewritten = frontend.properties
+        for entry in frontend.batchEntries {
             rewritten.removeAll()
             let found = PropertyRewriter.rewrite(
                 batch.extracting(entry.properties), cluster: frontend.clusterProperty, into: rewritten)
@@ -127,11 +125,11 @@ extension BrokerSession {
         }
     }
 
-    /// Checks everything that could make one message of a batch fail, before the first is stored.
-    /// - Returns: how many messages there are.
+    /// Checks everything that could make one message of a batch fail, before the first is stored, and leaves the messages in
+    /// ``BrokerFrontend/batchEntries``.
     private func checkBatch(
         _ batch: RawSpan, _ fields: SendMessageHeader, topic: String
-    ) throws(Refusal) -> Int {
+    ) throws(Refusal) {
         guard !topic.hasPrefix(SystemTopics.retryPrefix) else {
             throw Refusal(.messageIllegal, "batch request does not support retry group \(topic)")
         }
@@ -139,7 +137,7 @@ extension BrokerSession {
             throw refusal(.messageTooLarge(bodyMaximum: broker.configuration.messageSizeMaximum))
         }
         do throws(BodyError) {
-            var count = 0
+            frontend.batchEntries.removeAll(keepingCapacity: true)
             var position = 0
             while let entry = try MessageBatch.next(in: batch, at: &position) {
                 let found = PropertyRewriter.find(batch.extracting(entry.properties))
@@ -149,10 +147,9 @@ extension BrokerSession {
                 guard !found.isHalf, !found.isDelayed else {
                     throw .malformed("a batch holds neither delayed nor transaction messages")
                 }
-                count += 1
+                frontend.batchEntries.append(entry)
             }
-            guard count > 0 else { throw .malformed("the batch holds no message") }
-            return count
+            guard !frontend.batchEntries.isEmpty else { throw .malformed("the batch holds no message") }
         } catch {
             throw Refusal(.messageIllegal, "the message is illegal: \(error)")
         }
