@@ -77,9 +77,11 @@ public struct ProducerConfiguration: Sendable {
     }
 }
 
-/// Where a group that has no stored offset begins to read.
+/// Where a group that has no stored offset begins to read. Brokers before RocketMQ 5 read young queues, as told at
+/// ``lastOffset``, from their beginning in every case.
 public enum ConsumeFrom: Equatable, Sendable {
-    /// Behind the newest message.
+    /// Behind the newest message. Of a queue whose first message is still there and in memory, brokers say that the group
+    /// stands at its beginning, so that nothing is passed over in queues that were added while the group was at work.
     case lastOffset
     /// At the oldest message that is still there.
     case firstOffset

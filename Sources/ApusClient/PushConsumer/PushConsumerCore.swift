@@ -61,6 +61,8 @@ actor PushConsumerCore {
     private var timers: [LoopTimer] = []
     var isRebalancing = false
     var isRebalanceWanted = false
+    /// How often the group's retry topic was not found.
+    var retryTopicLooks = 0
     var broadcastOffsets: BroadcastOffsets?
     private var hasWarnedOfLocalRetry = false
     /// Queues that the user wants nothing of for now, and whether that is so of all.
