@@ -41,7 +41,8 @@ public struct ClientConfiguration: Sendable {
 public struct ProducerConfiguration: Sendable {
     /// The producer group: brokers name it in their lists, and ask it about transactions.
     public var group: String
-    /// Deadline of one send, attempts and waiting included.
+    /// Deadline of one send, all attempts included. The time that a send waits for room in flight does not count, unless the send
+    /// was given a deadline of its own.
     public var sendTimeout = Duration.seconds(3)
     /// Further attempts, over other brokers, after the first failed (`retryTimesWhenSendFailed`).
     public var retryMaximum = 2
