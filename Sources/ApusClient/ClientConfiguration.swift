@@ -41,7 +41,8 @@ public struct ClientConfiguration: Sendable {
 public struct ProducerConfiguration: Sendable {
     /// The producer group: brokers name it in their lists, and ask it about transactions.
     public var group: String
-    /// Deadline of one send, attempts and waiting included.
+    /// Deadline of one send, all attempts included. The time that a send waits for room in flight does not count, unless the send
+    /// was given a deadline of its own.
     public var sendTimeout = Duration.seconds(3)
     /// Further attempts, over other brokers, after the first failed (`retryTimesWhenSendFailed`).
     public var retryMaximum = 2
@@ -77,9 +78,11 @@ public struct ProducerConfiguration: Sendable {
     }
 }
 
-/// Where a group that has no stored offset begins to read.
+/// Where a group that has no stored offset begins to read. Brokers before RocketMQ 5 read young queues, as told at
+/// ``lastOffset``, from their beginning in every case.
 public enum ConsumeFrom: Equatable, Sendable {
-    /// Behind the newest message.
+    /// Behind the newest message. Of a queue whose first message is still there and in memory, brokers say that the group
+    /// stands at its beginning, so that nothing is passed over in queues that were added while the group was at work.
     case lastOffset
     /// At the oldest message that is still there.
     case firstOffset

@@ -415,6 +415,31 @@ struct BackPressureTests {
         }
     }
 
+    @Test("many sends at once do not fail for waiting, but keep to a deadline of their own")
+    func waiting() async throws {
+        let isOpen = Shared(false)
+        let scene = try await BrokerScene { request in
+            request.code == .sendMessageV2 && !isOpen.value ? .silence : nil
+        }
+        try await scene.withClient { client in
+            var configuration = ProducerConfiguration(group: "p")
+            configuration.sendTimeout = .seconds(2)
+            configuration.retryMaximum = 0
+            configuration.inFlightMaximum = 1
+            let producer = client.producer(configuration)
+            let first = Task { try await producer.send(Message(topic: "T", text: "0")) }
+            #expect(await eventually { scene.broker.requests(.sendMessageV2).count == 1 })
+            let patient = Task { try await producer.send(Message(topic: "T", text: "1")) }
+            let error = await #expect(throws: ClientError.self) {
+                try await producer.send(Message(topic: "T", text: "2"), timeout: .milliseconds(200))
+            }
+            #expect(error?.code == .timedOut)
+            isOpen.change { $0 = true }
+            await #expect(throws: ClientError.self) { try await first.value }
+            _ = try await patient.value
+        }
+    }
+
     @Test("one-way messages wait for a broker that does not read, and none is lost")
     func oneWay() async throws {
         let isDeaf = Shared(true)

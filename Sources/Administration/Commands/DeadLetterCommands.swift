@@ -206,12 +206,12 @@ public enum DeadLetterCommands {
             do {
                 while let message = try await letters.next() { try await sender.send(message) }
             } catch let error as ClientError {
-                sender.finish()
+                sender.finish(isFailed: true)
                 var failure = Cluster.failure(error, nameServers: client.configuration.nameServers)
                 failure.message += "; \(sender.count) messages before it were sent"
                 throw failure
             }
-            sender.finish()
+            sender.finish(isFailed: sender.count == 0)
             guard sender.count > 0 else {
                 throw CommandFailure(.notFound, "no dead letter of group \(letters.group) is meant by this")
             }
@@ -262,6 +262,10 @@ public enum DeadLetterCommands {
             Console.write(Array(rows.text([old + new]).utf8))
         }
 
-        mutating func finish() { Console.write(Array(rows.end().utf8)) }
+        /// Ends the rows. A header without rows, above an error, would only confuse; JSON must be whole all the same.
+        mutating func finish(isFailed: Bool) {
+            if isFailed, count == 0, rows.format != .json { return }
+            Console.write(Array(rows.end().utf8))
+        }
     }
 }

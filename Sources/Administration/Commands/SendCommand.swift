@@ -89,6 +89,7 @@ public enum SendCommand {
             try await producer.recall(
                 topic: invocation.arguments[0], handle: invocation.arguments[1],
                 timeout: invocation.duration("timeout"))
+            Console.print("message recalled")
             return .success
         }
     }

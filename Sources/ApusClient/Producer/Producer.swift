@@ -7,7 +7,8 @@ import Runtime
 ///     let producer = client.producer(group: "orders")
 ///     let receipt = try await producer.send(Message(topic: "Orders", text: "one pizza"))
 ///
-/// Every call has a deadline, ``ProducerConfiguration/sendTimeout`` unless given. Once more sends are under way than
+/// Every call has a deadline: ``ProducerConfiguration/sendTimeout`` from when there is room for it, or what is given, waiting
+/// for room included. Once more sends are under way than
 /// ``ProducerConfiguration/inFlightMaximum``, or more bytes than ``ProducerConfiguration/inFlightBytesMaximum``, the next one
 /// waits, which is how a fast caller is slowed down and memory stays bounded.
 public final class Producer: Sendable {

@@ -34,7 +34,10 @@ actor ProducerCore {
     func send(
         _ message: PreparedMessage, _ choice: QueueChoice, timeout: Duration?
     ) async throws(ClientError) -> SendReceipt {
-        try await send(message, choice, deadline(timeout))
+        if let timeout { return try await send(message, choice, now().advanced(by: timeout)) }
+        // Waiting for room is what a slow broker does to its senders, and no failure.
+        try await acquire(message.size, nil)
+        return try await sendReleasing(message, choice, deadline(nil))
     }
 
     private func send(

@@ -51,7 +51,8 @@ actor PullConsumerCore {
     func assign(_ queues: [MessageQueue]) async throws(ClientError) {
         for queue in cursors.keys where !queues.contains(queue) { cursors[queue] = nil }
         for queue in queues where cursors[queue] == nil {
-            var offset = try await core.committedOffset(queue, group: configuration.group)
+            var offset = try await core.committedOffset(
+                queue, group: configuration.group, mayBeZero: configuration.consumeFrom == .lastOffset)
             if offset == nil { offset = try await core.offset(queue, configuration.consumeFrom) }
             if cursors[queue] == nil, let offset { seek(queue, to: offset) }
         }

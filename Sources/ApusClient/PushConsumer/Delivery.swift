@@ -37,9 +37,13 @@ public final class Delivery: Sendable {
     /// The message will never be consumed: it goes to the group's dead letters, `%DLQ%group`, at once.
     public func deadLetter() { answer(.deadLetter) }
 
+    /// Counts the delivery as answered, for a caller that tells the consumer by itself.
+    /// - Returns: nil when it was answered before.
+    func claim() -> DeliveryToken? { isAnswered.exchange(true, ordering: .relaxed) ? nil : token }
+
     private func answer(_ result: ConsumeResult) {
-        guard !isAnswered.exchange(true, ordering: .relaxed) else { return }
-        consumer.loop.post { [consumer, token] in consumer.assumeIsolated { $0.answered(token, result) } }
+        guard let token = claim() else { return }
+        consumer.loop.post { [consumer] in consumer.assumeIsolated { $0.answered(token, result) } }
     }
 }
 

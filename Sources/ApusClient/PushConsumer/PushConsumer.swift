@@ -36,8 +36,12 @@ public final class PushConsumer: Sendable {
 
     /// Waits for the next message.
     /// - Returns: nil when the consumer was shut down or the task was cancelled.
-    public func receive() async throws(ClientError) -> Delivery? {
-        guard let (stored, token) = try await core.receive() else { return nil }
+    public func receive() async throws(ClientError) -> Delivery? { try await receive(after: nil) }
+
+    private func receive(
+        after answer: (token: DeliveryToken, result: ConsumeResult)?
+    ) async throws(ClientError) -> Delivery? {
+        guard let (stored, token) = try await core.receive(after: answer) else { return nil }
         var message = stored
         message.restoreTopic()
         do throws(CompressionError) { try message.decompress() } catch {
@@ -92,15 +96,15 @@ public final class PushConsumer: Sendable {
     }
 
     private func work(_ handler: @Sendable (Delivery) async throws -> Void) async {
-        while let delivery = try? await receive() {
-            do {
-                try await handler(delivery)
-                // Changes nothing if the handler has answered.
-                delivery.ack()
-            } catch {
+        var next = try? await receive()
+        while let delivery = next {
+            var result = ConsumeResult.success
+            do { try await handler(delivery) } catch {
                 core.log.info("handler failed", ["message": delivery.message.messageID, "reason": "\(error)"])
-                delivery.retry()
+                result = .retry(delayLevel: 0)
             }
+            // A handler may have answered by itself.
+            next = try? await receive(after: delivery.claim().map { ($0, result) })
         }
     }
 

@@ -8,7 +8,10 @@ extension PushConsumerCore {
     /// Where to begin to read a queue.
     func initialOffset(_ queue: MessageQueue) async throws(ClientError) -> QueueOffset {
         if let offset = broadcastOffsets?.offsets[queue] { return offset }
-        if isClustering, let offset = try await core.committedOffset(queue, group: configuration.group) {
+        let mayBeZero = configuration.consumeFrom == .lastOffset
+        if isClustering,
+            let offset = try await core.committedOffset(queue, group: configuration.group, mayBeZero: mayBeZero)
+        {
             return offset
         }
         // A retry topic is read from its beginning: what came back must not be passed over.
@@ -67,13 +70,16 @@ extension PushConsumerCore {
 /// Requests about offsets.
 extension ClientCore {
     /// The stored offset of a group; nil when there is none.
+    /// - Parameter mayBeZero: takes the broker's word that a group without an offset stands at the beginning of a queue that
+    ///   still has its first message in memory.
     func committedOffset(
-        _ queue: MessageQueue, group: String, timeout: Duration? = nil
+        _ queue: MessageQueue, group: String, mayBeZero: Bool = false, timeout: Duration? = nil
     ) async throws(ClientError) -> QueueOffset? {
         let deadline = deadline(timeout)
         let address = try await address(of: queue, isReplicaAllowed: true, deadline: deadline)
         let header = QueryConsumerOffsetHeader(
-            consumerGroup: group, topic: queue.topic, queueID: queue.queueID, brokerName: queue.brokerName)
+            consumerGroup: group, topic: queue.topic, queueID: queue.queueID, brokerName: queue.brokerName,
+            isZeroIfNotFound: mayBeZero ? nil : false)
         let request = Request<QueueOffset?>(.queryConsumerOffset, header) { (answer) throws(ClientError) in
             if answer.code == .queryNotFound { return nil }
             try answer.requireSuccess()

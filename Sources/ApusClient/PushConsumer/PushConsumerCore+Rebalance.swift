@@ -42,8 +42,8 @@ extension PushConsumerCore {
         do throws(ClientError) {
             queues = try await core.route(topic, deadline: core.deadline(nil)).subscribeQueues
         } catch {
-            if error.code == .topicNotFound { return true }
-            throw error
+            guard error.code == .topicNotFound else { throw error }
+            return !isRetryTopicExpected(topic)
         }
         let wanted = try await share(of: queues, topic)
         guard let wanted, isRunning else { return false }
@@ -58,6 +58,14 @@ extension PushConsumerCore {
         let added = wanted.filter { assignments[$0] == nil }
         if await !add(added) { isComplete = false }
         return isComplete
+    }
+
+    /// Whether a topic without a route is the group's retry topic, which brokers make when they first hear of the group: it is
+    /// looked for a few times soon, so that the first messages that failed need not wait for the next regular rebalance.
+    private func isRetryTopicExpected(_ topic: String) -> Bool {
+        guard topic == SystemTopics.retry(of: group), retryTopicLooks < 10 else { return false }
+        retryTopicLooks += 1
+        return true
     }
 
     /// The queues that fall to this member; nil when the members are not known.

@@ -56,10 +56,13 @@ actor PushConsumerCore {
     private var receivers:
         [(number: UInt64, continuation: CheckedContinuation<(ReceivedMessage, DeliveryToken)?, Never>)] = []
     private var lastReceiver: UInt64 = 0
+    private var isDeliveryDue = false
     private var starters: [CheckedContinuation<Result<Void, ClientError>, Never>] = []
     private var timers: [LoopTimer] = []
     var isRebalancing = false
     var isRebalanceWanted = false
+    /// How often the group's retry topic was not found.
+    var retryTopicLooks = 0
     var broadcastOffsets: BroadcastOffsets?
     private var hasWarnedOfLocalRetry = false
     /// Queues that the user wants nothing of for now, and whether that is so of all.
@@ -267,7 +270,11 @@ actor PushConsumerCore {
     // MARK: - Delivery
 
     /// The next message, as soon as there is one; nil at the end.
-    func receive() async throws(ClientError) -> (ReceivedMessage, DeliveryToken)? {
+    /// - Parameter answer: to a message that the caller had before; saves a way to this actor of its own.
+    func receive(
+        after answer: (token: DeliveryToken, result: ConsumeResult)? = nil
+    ) async throws(ClientError) -> (ReceivedMessage, DeliveryToken)? {
+        if let answer { answered(answer.token, answer.result) }
         if state == .closed { return nil }
         try await start()
         if let delivery = take() { return delivery }
@@ -318,6 +325,20 @@ actor PushConsumerCore {
     /// Hands out what this queue has to whoever waits.
     func deliver(_ assignment: Assignment) {
         markReady(assignment)
+        handOut()
+    }
+
+    /// Hands out what this queue has after what the loop has to do already. Whoever answered a message usually asks for the next
+    /// one at once, and is here sooner than a task that would have to be woken.
+    private func deliverSoon(_ assignment: Assignment) {
+        markReady(assignment)
+        guard !receivers.isEmpty, !isDeliveryDue else { return }
+        isDeliveryDue = true
+        loop.post { [weak self] in self?.assumeIsolated { $0.handOut() } }
+    }
+
+    private func handOut() {
+        isDeliveryDue = false
         while !receivers.isEmpty, let delivery = take() {
             receivers.removeFirst().continuation.resume(returning: delivery)
         }
@@ -388,6 +409,8 @@ actor PushConsumerCore {
         endHandOverIfDone()
         if assignment.isRetiring {
             rebalanceSoon()
+        } else if configuration.isOrdered {
+            deliverSoon(assignment)
         } else {
             deliver(assignment)
         }

@@ -14,7 +14,7 @@ import Telemetry
 ///
 /// SAFETY: what belongs to a loop is touched only in closures posted to it; tests call the rest from one task at a time.
 final class TestCluster: @unchecked Sendable {
-    private let folder: String
+    let folder: String
     private let configure: @Sendable (inout BrokerConfiguration) -> Void
     private var nameServer: Process<NameServerParts>?
     private var brokers: [String: Process<BrokerParts>] = [:]
