@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # usage: bench.sh APUS [SECTION...]             the table of docs/performance/README.md, or some sections of it
 #        bench.sh APUS produce|consume|e2e ...  one run of `apus bench` against a fresh server
-# Sections: sends pulls filter flush topics idle start allocations (all by default); stalls cold recovery timers (long, by name only).
+# Sections: sends transactions pulls filter flush topics idle start allocations (all by default); stalls cold recovery timers (long, by name only).
 # SECONDS_PER_RUN (8) is the length of each measured part; TMPDIR decides which disk is measured.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -49,6 +49,14 @@ produce | consume | e2e)
         produce_row "the same over 64 connections with 1 in flight, $header" -c 64 --in-flight 1 --header $header
         produce_row "server CPU a 1 KiB message in batches of 32, $header" --batch 32 --header $header
     done
+    ;;
+--transactions)
+    for header in json rocketmq; do
+        produce_row "server CPU a transaction of 1 KiB, 64 in flight, $header" --transactions --header $header
+    done
+    result=$(bench consume)
+    row "  received, lost, duplicated" \
+        "$(field receivedMessages "$result"), $(field lost "$result"), $(field duplicated "$result")"
     ;;
 --pulls)
     # The same sends with and without a consumer: the difference is what pulling costs.
@@ -133,7 +141,7 @@ $(field lost "$result") lost, $(field duplicated "$result") twice, at most $(sta
     ;;
 
 # --- Sections -------------------------------------------------------------------------------------------------------------
-sends | pulls | topics | idle | cold) with_server "--$1" ;;
+sends | transactions | pulls | topics | idle | cold) with_server "--$1" ;;
 stalls)
     with_server --calm
     with_server --stalls
@@ -237,7 +245,7 @@ start | recovery | waiting)
     fi
     ;;
 '')
-    exec Scripts/bench.sh "$apus" sends pulls filter flush topics idle start allocations
+    exec Scripts/bench.sh "$apus" sends transactions pulls filter flush topics idle start allocations
     ;;
 *)
     echo "bench.sh: there is no section '$1'" >&2

@@ -46,6 +46,8 @@ class Server:
         self.process = None
         self.ready = {}
         self.starts = 0
+        # Of the broker and of the name server; 0 takes a free one.
+        self.ports = (0, 0)
 
     def start(self, within=20.0):
         """Returns when both listeners answer. The ready file is the contract: written whole, after everything listens."""
@@ -58,7 +60,8 @@ class Server:
         self.log = self.folder / f"server-{self.starts}.log"
         command = [
             str(binary()), "start", "--store", str(self.store), "--bind", "127.0.0.1", "--broker-ip", "127.0.0.1",
-            "--listen-port", "0", "--name-server-port", "0", "--ready-file", str(ready_file),
+            "--listen-port", str(self.ports[0]), "--name-server-port", str(self.ports[1]),
+            "--ready-file", str(ready_file),
         ]
         for setting in self.settings:
             command += ["--set", setting]
@@ -108,6 +111,11 @@ class Server:
     def restart(self):
         self.stop()
         return self.start()
+
+    def keep_ports(self):
+        """From now on it starts where it is, for clients that live longer than it does."""
+        self.ports = (self.ready["broker"], self.ready["namesrv"])
+        return self
 
     def is_alive(self):
         return self.process is not None and self.process.poll() is None

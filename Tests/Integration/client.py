@@ -3,6 +3,7 @@
 client.py send NAMESRV GROUP TOPIC COUNT [WORD]
 client.py send-until-failure NAMESRV GROUP TOPIC
 client.py push NAMESRV GROUP TOPIC COUNT SECONDS
+client.py push-orderly NAMESRV GROUP TOPIC SECONDS INSTANCE
 """
 
 import json
@@ -75,10 +76,28 @@ def push(name_server, group, topic, count, seconds):
     consumer.shutdown()
 
 
+def push_orderly(name_server, group, topic, seconds, instance):
+    """Handles each message for 5 ms and tells when, in nanoseconds of a clock that all processes share."""
+
+    def on_message(message):
+        start = time.monotonic_ns()
+        body, queue = message.body.decode(), message.queue_id
+        time.sleep(0.005)
+        tell(body=body, queue=queue, start=start, end=time.monotonic_ns(), who=instance)
+
+    consumer = PushConsumer(group, orderly=True)
+    consumer.set_namesrv_addr(name_server)
+    consumer.set_instance_name(instance)
+    consumer.subscribe(topic, on_message)
+    consumer.start()
+    time.sleep(float(seconds))
+    consumer.shutdown()
+
+
 if __name__ == "__main__":
     code = 0
     try:
-        {"send": send, "send-until-failure": send_until_failure, "push": push}[sys.argv[1]](*sys.argv[2:])
+        {"send": send, "send-until-failure": send_until_failure, "push": push, "push-orderly": push_orderly}[sys.argv[1]](*sys.argv[2:])
     except Exception:
         traceback.print_exc()
         code = 1

@@ -218,6 +218,45 @@ struct TransactionRequestTests {
         #expect(try producer.receive().isEmpty)
     }
 
+    @Test("what was given up can be asked about again, and what is ended cannot")
+    func resume() throws {
+        let it = try conversation { configuration, _ in
+            configuration.transactions.checkMaximum = 1
+            configuration.memberExpiryMilliseconds = 1_000_000_000
+        }
+        let producer = it.connect()
+        let heartbeat = HeartbeatData(clientID: "c", producerGroups: ["PG"], consumers: [])
+        _ = try producer.ask(.heartbeat, body: heartbeat.encoded())
+        let half = try Self.half(producer)
+        it.advance(milliseconds: 6_200, step: 50)
+        #expect(try producer.receive().map(\.code) == [39])
+        // One question more for the half message.
+        let id = try #require(half.fields["msgId"])
+        #expect(try producer.ask(.resumeCheckHalfMessage, [("msgId", id)]).code == 0)
+        it.advance(milliseconds: 60_100, step: 50)
+        #expect(try producer.receive().map(\.code) == [39])
+        it.advance(milliseconds: 60_100, step: 50)
+        let fields = TestClient.pullFields("TRANS_CHECK_MAX_TIME_TOPIC")
+        let givenUp = try #require(try producer.ask(.pullMessage, fields).messages().first)
+        #expect(try producer.ask(.resumeCheckHalfMessage, [("msgId", id)]).responseCode == .systemError)
+        let givenUpID = OffsetMessageID(
+            host: it.broker.configuration.address, offset: PhysicalOffset(givenUp.physicalOffset))
+        #expect(try producer.ask(.resumeCheckHalfMessage, [("msgId", "\(givenUpID)")]).code == 0)
+        #expect(it.broker.pendingTransactionCount == 1)
+        it.advance(milliseconds: 6_200, step: 50)
+        let check = try #require(try producer.receive().first)
+        var end = try Self.endFields(half)
+        end[1].1 = try #require(check.fields["tranStateTableOffset"])
+        end[2].1 = try #require(check.fields["commitLogOffset"])
+        #expect(try producer.ask(.endTransaction, end).code == 0)
+        #expect(try Self.bodies(producer) == ["paid"])
+        for wrong in ["", "0", String(repeating: "0", count: 32), String(repeating: "F", count: 32)] {
+            let answer = try producer.ask(.resumeCheckHalfMessage, [("msgId", wrong)])
+            #expect(answer.responseCode == .systemError, "\(wrong)")
+        }
+        #expect(try producer.ask(.resumeCheckHalfMessage).responseCode == .systemError)
+    }
+
     @Test("a connection that goes is not asked any more")
     func gone() throws {
         let it = try conversation()

@@ -132,6 +132,10 @@ extension Broker {
     /// The queue that a committed message goes to. It was accepted when its half was, so nothing is asked again; a topic that
     /// was removed meanwhile is made again as the first message to it would make it.
     private func queue(forCommitted name: RawSpan, _ queueID: QueueID) throws(BrokerError) -> StoredQueue {
+        if let topic = state.topics[name], topic.takesMessages { return try topic.queue(queueID, in: store) }
+        // A half message of another broker may say anything.
+        guard !SystemTopics.sendForbidden.contains(name.string()) else { throw .transaction(.withoutDestination) }
+        try TopicName.check(name)
         if let topic = state.topics[name] { return try topic.queue(queueID, in: store) }
         let model = Array(SystemTopics.autoCreate.utf8)
         let topic = try topic(forSending: name, defaultTopic: model.span.bytes, defaultQueueCount: queueID.rawValue + 1)
@@ -154,7 +158,7 @@ extension Broker {
     }
 
     /// Operators find the topic in the lists from the first half message on, as with RocketMQ.
-    private func halfQueueOrMake() throws(BrokerError) -> StoredQueue {
+    func halfQueueOrMake() throws(BrokerError) -> StoredQueue {
         if transactions.isTopicKnown, let queue = transactions.queue { return queue }
         _ = try systemTopic(SystemTopics.half)
         transactions.isTopicKnown = true
@@ -171,7 +175,7 @@ extension Broker {
         }
     }
 
-    private func halfEntry(at offset: QueueOffset) throws(BrokerError) -> ConsumeQueueEntry? {
+    func halfEntry(at offset: QueueOffset) throws(BrokerError) -> ConsumeQueueEntry? {
         let queue = try halfQueue()
         do {
             return try store.entry(of: queue, at: offset)

@@ -156,12 +156,10 @@ struct HalfMessage {
         }
     }
 
-    /// Appends the properties with the number of checks, as a producer that is asked gets them.
-    func appendChecked(_ count: Int32, from span: RawSpan, to buffer: ByteBuffer) {
-        let properties = span.extracting(record.properties)
+    /// Appends what a half message says, without the number of checks and the checksum of its record.
+    static func appendWithoutChecks(_ properties: RawSpan, to buffer: ByteBuffer) {
         var position = 0
-        let start = buffer.count
-        while let property = Self.next(&position, in: properties) {
+        while let property = next(&position, in: properties) {
             let span = properties.extracting(property)
             switch Property(span) {
             case .checkCount, .checksum: continue
@@ -170,6 +168,12 @@ struct HalfMessage {
             buffer.append(span)
             buffer.append(PropertyName.propertySeparator)
         }
+    }
+
+    /// Appends the properties with the number of checks, as a producer that is asked gets them.
+    func appendChecked(_ count: Int32, from span: RawSpan, to buffer: ByteBuffer) {
+        let start = buffer.count
+        Self.appendWithoutChecks(span.extracting(record.properties), to: buffer)
         let size = buffer.count
         buffer.append("TRANSACTION_CHECK_TIMES\u{1}")
         buffer.append(decimal: Int64(count))

@@ -7,6 +7,7 @@ import RemotingProtocol
 extension BrokerSession {
     func administer(_ request: BrokerRequest) throws(Refusal) {
         switch header.requestCode {
+        case .resumeCheckHalfMessage: try resumeChecks(request)
         case .getTopicStatsInfo: try getTopicStatistics(request)
         case .getSystemTopicListFromBroker: getSystemTopics(request)
         case .getTopicConfig: try getTopicConfiguration(request)

@@ -48,6 +48,17 @@ extension BrokerSession {
         }
     }
 
+    /// 323 `RESUME_CHECK_HALF_MESSAGE`: producers are asked about the message again, from the beginning.
+    func resumeChecks(_ request: BrokerRequest) throws(Refusal) {
+        let fields: ResumeCheckHalfMessageHeader = try fields(request)
+        guard let text = fields.messageID, let id = OffsetMessageID(text) else {
+            throw Refusal(
+                .systemError, "Exception was thrown when putting message back to RMQ_SYS_TRANS_HALF_TOPIC.")
+        }
+        try call { () throws(BrokerError) in try broker.resumeChecks(at: id.offset) }
+        answer(request)
+    }
+
     /// Parks an answer that says nothing but success until the log's watermark has reached `end`.
     private func acknowledge(_ end: PhysicalOffset, opaque: Int32, _ encoding: HeaderEncoding) {
         let needsFlush = broker.store.configuration.flushMode == .synchronous
