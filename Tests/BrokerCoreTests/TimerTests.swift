@@ -178,6 +178,41 @@ struct TimerTests {
         #expect(it.broker.metrics.timerLatenessMaximum == 0)
     }
 
+    @Test("timers whose records have left the page cache are brought from the medium, many at a time")
+    func cold() throws {
+        let it = try Self.make { $0.prefetchesMaximum = 7 }
+        for number in 0..<50 { try it.sendLater("T", "\(number)", in: 100_000 + Int64(number / 10)) }
+        try it.flush()
+        try it.restart()
+        try it.run(milliseconds: 1_000)
+        it.disk.settle()
+        it.disk.dropCache()
+        try it.run(milliseconds: 110_000)
+        #expect(try it.bodies("T").map { Int($0) ?? -1 }.sorted() == Array(0..<50))
+        #expect(it.broker.store.metrics.coldReads > 7)
+        #expect(it.broker.pendingTimerCount == 0)
+    }
+
+    @Test("a full disk holds timers up and loses none")
+    func fullDisk() throws {
+        let it = try Self.make()
+        for number in 0..<20 { try it.sendLater("T", "\(number)", in: 15_000) }
+        it.disk.capacity = 1
+        it.clock.advance(milliseconds: 11_000)
+        // The checkpoint finds no room either.
+        try? it.broker.keepHouse()
+        #expect(!it.broker.store.isWritable)
+        it.clock.advance(milliseconds: 5_000)
+        try it.work()
+        #expect(try it.bodies("T") == [])
+        #expect(it.broker.pendingTimerCount == 20)
+        it.disk.capacity = 1 << 40
+        it.clock.advance(milliseconds: 11_000)
+        try it.broker.keepHouse()
+        try it.run(milliseconds: 2_000)
+        #expect(try it.bodies("T").map { Int($0) ?? -1 } == Array(0..<20))
+    }
+
     @Test("a clock that is set loses nothing and delivers nothing twice")
     func clockJumps() throws {
         let it = try Self.make()

@@ -4,6 +4,7 @@ import Bytes
 import Model
 import RemotingProtocol
 import Simulation
+import Storage
 import Testing
 
 @testable import RemotingFrontend
@@ -102,6 +103,34 @@ struct DelayTests {
         #expect(sent.responseCode == .noPermission)
         let pulled = try client.ask(.pullMessage, TestClient.pullFields("rmq_sys_wheel_timer"))
         #expect(pulled.responseCode == .topicNotExist)
+    }
+
+    @Test("a segment does not expire while a message waits in it", arguments: [true, false])
+    func retention(rolls: Bool) throws {
+        let it = try BrokerConversation { broker, store in
+            store.segmentSize = 256 * 1024
+            store.retention.reservedHours = 1
+            store.retention.deletionHours = Set(0..<24)
+            if rolls { broker.timers.windowMilliseconds = 1_800_000 }
+        }
+        try it.putTopic("T")
+        let client = it.connect()
+        let fields = TestClient.sendFields("T", properties: "TIMER_DELAY_SEC\u{1}7200")
+        #expect(try client.ask(.sendMessageV2, fields, body: [65]).responseCode == .success)
+        for _ in 0..<8 {
+            _ = try client.ask(
+                .sendMessageV2, TestClient.sendFields("T", queue: 1), body: [UInt8](repeating: 66, count: 100_000))
+        }
+        it.advance(milliseconds: 5_400_000, step: 5_000)
+        // A message that was moved to another slot leaves its old segment to expire.
+        #expect((it.broker.store.start > .zero) == rolls)
+        it.advance(milliseconds: 1_795_000, step: 5_000)
+        #expect(try Self.bodies(client, "T") == [])
+        it.advance(milliseconds: 5_000, step: 1_000)
+        #expect(try Self.bodies(client, "T") == ["A"])
+        it.advance(milliseconds: 100_000, step: 5_000)
+        #expect(it.broker.store.start > .zero)
+        #expect(it.broker.metrics.timersLost == 0)
     }
 
     // MARK: - Recall
