@@ -13,10 +13,9 @@ import Testing
 /// connection, and compares the answers.
 @Suite("Captured conversations with RocketMQ's broker")
 struct BrokerReplayTests {
-    /// Scenarios about what this version does not serve yet: sending back for a retry (36).
-    static let notCovered: Set<String> = [
-        "json/retry", "rocketmq/retry",
-    ]
+    /// Scenarios whose answers depend on RocketMQ's timing: two messages that were sent back within a millisecond come again with 30 ms
+    /// between them there.
+    static let notCovered: Set<String> = ["rocketmq/retry"]
     static let scenarios = ["json", "rocketmq", "mqadmin"].flatMap(CapturedLine.scenarios)
         .filter { !notCovered.contains($0) }
 
@@ -126,6 +125,7 @@ private final class CapturedPlayer {
     private func translated(_ line: CapturedLine) throws -> ByteBuffer {
         let buffer = ByteBuffer()
         if line.requestCode == 37 { return try endTransaction(line) }
+        if line.requestCode == 36 { return try sendBack(line) }
         guard line.requestCode == 33, let theirs = line.frame.fields["offset"].flatMap({ Int64($0) }),
             let (queue, offset) = beginning.queried[theirs]
         else {
@@ -138,6 +138,26 @@ private final class CapturedPlayer {
         var writer = CommandWriter(buffer, encoding: line.frame.encoding)
         writer.begin(request: .viewMessageByID, opaque: line.frame.opaque)
         writer.field("offset", try #require(entry.first).physicalOffset.rawValue)
+        writer.end()
+        return buffer
+    }
+
+    /// A message that is sent back, with its place in our log.
+    private func sendBack(_ line: CapturedLine) throws -> ByteBuffer {
+        let theirs = try #require(line.frame.fields["offset"].flatMap { Int64($0) })
+        let (queue, offset) = try #require(beginning.queried[theirs])
+        let topic = try #require(it.broker.topic(queue.topic))
+        let entry = try it.broker.entries(topic, QueueID(queue.queueID), from: QueueOffset(offset), maximumCount: 1)
+        var fields = line.frame.fields
+        fields["offset"] = "\(try #require(entry.first).physicalOffset)"
+        let buffer = ByteBuffer()
+        var writer = CommandWriter(buffer, encoding: line.frame.encoding)
+        writer.begin(request: .consumerSendMessageBack, opaque: line.frame.opaque)
+        for (name, value) in fields {
+            let name = Array(name.utf8)
+            let value = Array(value.utf8)
+            writer.field(name: name.span.bytes, value.span.bytes)
+        }
         writer.end()
         return buffer
     }

@@ -130,8 +130,13 @@ struct CapturedBeginning {
             guard fields["i"]?.contains("DELAY\u{1}") != true else { return }
             if maximum[queue] == nil { maximum[queue] = offset }
         case 11:
-            for message in try answer.messages() { messages[queue, default: [:]][message.queueOffset] = message }
-            if maximum[queue] == nil { maximum[queue] = answer.fields["maxOffset"].flatMap { Int64($0) } }
+            for message in try answer.messages() {
+                messages[queue, default: [:]][message.queueOffset] = message
+                queried[message.physicalOffset] = (queue, message.queueOffset)
+            }
+            // What comes again comes of the scenario itself.
+            let known = queue.topic.hasPrefix("%RETRY%") ? fields["queueOffset"] : answer.fields["maxOffset"]
+            if maximum[queue] == nil { maximum[queue] = known.flatMap { Int64($0) } }
         case 30:
             if maximum[queue] == nil { maximum[queue] = answer.fields["offset"].flatMap { Int64($0) } }
         case 14:
