@@ -16,6 +16,55 @@ struct TransactionModelTests {
     func model(seed: UInt64) throws {
         try TransactionModel(seed: seed).run(steps: 400)
     }
+
+    private struct Fate {
+        var half: PreparedHalf
+        /// Where the log ended behind the half message, and behind its end; nil when it is pending.
+        var halfEnd: PhysicalOffset
+        var end: (PhysicalOffset, isCommit: Bool)?
+    }
+
+    @Test(
+        "over power cuts: what the log still has is what happened, no more and no less",
+        arguments: 0..<12 as Range<UInt64>)
+    func powerCuts(seed: UInt64) throws {
+        let random = SeededRandom(seed: seed)
+        let test = try TestBroker()
+        try test.broker.putTopic(TopicConfiguration(name: "Orders", readQueueCount: 4, writeQueueCount: 4))
+        try test.flush()
+        var fates: [Fate] = []
+        var number = 0
+        for _ in 0..<150 {
+            switch random.next(below: 16) {
+            case 0:
+                let flushed = test.broker.flushed
+                try test.losePower()
+                let survived = test.broker.store.end
+                #expect(survived >= flushed, "seed \(seed)")
+                fates.removeAll { $0.halfEnd > survived }
+                for index in fates.indices where fates[index].end.map({ $0.0 > survived }) ?? false {
+                    fates[index].end = nil
+                }
+            case 1: try test.kill()
+            case 2: try test.flush()
+            case 3: try test.advance(milliseconds: Int64(random.next(below: 8_000)))
+            case 4...9:
+                number += 1
+                let half = try test.prepare("Orders", "\(number)")
+                fates.append(Fate(half: half, halfEnd: test.broker.store.end))
+            default:
+                guard !fates.isEmpty else { continue }
+                let index = random.next(below: fates.count)
+                let isCommit = random.next(below: 3) > 0
+                let ended = (try? test.end(fates[index].half, isCommit ? .commit : .rollback)) != nil
+                #expect(ended == (fates[index].end == nil), "seed \(seed): \(fates[index])")
+                if ended { fates[index].end = (test.broker.store.end, isCommit) }
+            }
+            let committed = fates.filter { $0.end?.isCommit == true }.map(\.half.body)
+            #expect(try test.all("Orders").sorted() == committed.sorted(), "seed \(seed)")
+            #expect(test.broker.pendingTransactionCount == Int64(fates.count { $0.end == nil }), "seed \(seed)")
+        }
+    }
 }
 
 /// One run.

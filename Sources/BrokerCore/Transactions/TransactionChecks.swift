@@ -350,7 +350,8 @@ final class TransactionChecks {
         do throws(BrokerError) {
             try store(half, givenUp: pending, count, broker)
         } catch {
-            return again(half.record.queueOffset, after: Self.retryMilliseconds, now)
+            // The disk is full, or a message of its size is not allowed any more: it is not lost, and nothing is in a hurry.
+            return again(half.record.queueOffset, after: configuration.checkIntervalMilliseconds, now)
         }
         broker.metrics.transactionsGivenUp += 1
         let record = record
