@@ -57,6 +57,8 @@ actor PushConsumerCore {
         [(number: UInt64, continuation: CheckedContinuation<(ReceivedMessage, DeliveryToken)?, Never>)] = []
     private var lastReceiver: UInt64 = 0
     private var isDeliveryDue = false
+    /// Whoever answers takes the next message by itself, before the others.
+    private var isCallerServed = false
     private var starters: [CheckedContinuation<Result<Void, ClientError>, Never>] = []
     private var timers: [LoopTimer] = []
     var isRebalancing = false
@@ -274,10 +276,18 @@ actor PushConsumerCore {
     func receive(
         after answer: (token: DeliveryToken, result: ConsumeResult)? = nil
     ) async throws(ClientError) -> (ReceivedMessage, DeliveryToken)? {
-        if let answer { answered(answer.token, answer.result) }
+        if let answer {
+            isCallerServed = true
+            answered(answer.token, answer.result)
+            isCallerServed = false
+        }
         if state == .closed { return nil }
         try await start()
-        if let delivery = take() { return delivery }
+        if let delivery = take() {
+            // What the answer made ready besides.
+            if answer != nil { handOut() }
+            return delivery
+        }
         lastReceiver += 1
         let number = lastReceiver
         return await withTaskCancellationHandler {
@@ -409,6 +419,8 @@ actor PushConsumerCore {
         endHandOverIfDone()
         if assignment.isRetiring {
             rebalanceSoon()
+        } else if isCallerServed {
+            markReady(assignment)
         } else if configuration.isOrdered {
             deliverSoon(assignment)
         } else {
