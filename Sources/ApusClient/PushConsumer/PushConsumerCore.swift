@@ -294,6 +294,8 @@ actor PushConsumerCore {
             await withCheckedContinuation { continuation in
                 guard isRunning, !Task.isCancelled else { return continuation.resume(returning: nil) }
                 receivers.append((number, continuation))
+                // A message may have come since this looked for one: nobody else would hand it out.
+                handOut()
             }
         } onCancel: {
             loop.post { self.assumeIsolated { $0.forgetReceiver(number) } }
