@@ -50,7 +50,7 @@ fuzz: deps ## Throw random and broken bytes at every decoder for a while (N=… 
 	APUS_FUZZ_ROUNDS=$(or $(N),1000000) APUS_FUZZ_SEED=$(SEED) $(SWIFT) test --scratch-path $(BUILD) --filter Fuzz
 
 sim: deps ## Run the store and the broker in simulated worlds (N=… seeds, SEED=… for one)
-	APUS_SIM_SEEDS=$(or $(N),1000) APUS_SIM_SEED=$(SEED) $(SWIFT) test --scratch-path $(BUILD) --filter SimulationTests
+	APUS_SIM_SEEDS=$(or $(N),1000) APUS_SIM_SEED=$(SEED) $(SWIFT) test --scratch-path $(BUILD) --filter "SimulationTests|TransactionModelTests|TimerTests"
 
 docs: deps ## Write the generated pages under docs/reference
 	$(SWIFT) build --scratch-path $(BUILD) --product apus

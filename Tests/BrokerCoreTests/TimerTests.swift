@@ -265,7 +265,9 @@ struct TimerTests {
         #expect(bodies == ["b"])
     }
 
-    @Test("random sends, recalls, kills, restarts and clock changes: each message once, none early", arguments: 0..<12)
+    @Test(
+        "random sends, recalls, kills, restarts and clock changes: each message once, none early",
+        arguments: ModelSeeds.first(3))
     func random(seed: UInt64) throws {
         let random = SeededRandom(seed: seed)
         let it = try Self.make {
@@ -321,7 +323,7 @@ struct TimerTests {
 
     @Test(
         "over power cuts: what was flushed is delivered once, what was not is delivered once or never",
-        arguments: 0..<8)
+        arguments: ModelSeeds.first(4))
     func powerCuts(seed: UInt64) throws {
         let random = SeededRandom(seed: 100 + seed)
         let it = try Self.make {

@@ -12,7 +12,7 @@ import Testing
 struct TransactionModelTests {
     @Test(
         "a committed message is delivered once, another never, and who says nothing is asked on time and not too often",
-        arguments: Array(0..<24 as Range<UInt64>))
+        arguments: ModelSeeds.first(6))
     func model(seed: UInt64) throws {
         try TransactionModel(seed: seed).run(steps: 400)
     }
@@ -26,7 +26,7 @@ struct TransactionModelTests {
 
     @Test(
         "over power cuts: what the log still has is what happened, no more and no less",
-        arguments: 0..<12 as Range<UInt64>)
+        arguments: ModelSeeds.first(6))
     func powerCuts(seed: UInt64) throws {
         let random = SeededRandom(seed: seed)
         let test = try TestBroker()
