@@ -174,6 +174,16 @@ final class TestClient {
     func send(
         _ code: RequestCode, _ fields: [(StaticString, String)] = [], body: [UInt8] = [], isOneway: Bool = false
     ) -> Int32 {
+        let buffer = request(code, fields, body: body, isOneway: isOneway)
+        #expect(session.next(buffer) == .handled)
+        #expect(buffer.isEmpty)
+        return opaque
+    }
+
+    /// The frame of a request, with the next number.
+    func request(
+        _ code: RequestCode, _ fields: [(StaticString, String)] = [], body: [UInt8] = [], isOneway: Bool = false
+    ) -> ByteBuffer {
         opaque += 1
         let buffer = ByteBuffer()
         var writer = CommandWriter(buffer, encoding: encoding)
@@ -184,9 +194,7 @@ final class TestClient {
         writer.beginBody()
         buffer.append(body)
         writer.end()
-        #expect(session.next(buffer) == .handled)
-        #expect(buffer.isEmpty)
-        return opaque
+        return buffer
     }
 
     /// Answers a request of the broker.

@@ -1,4 +1,5 @@
 import Base
+import Bytes
 import BrokerCore
 import Model
 import RemotingFrontend
@@ -43,6 +44,57 @@ struct FlushTests {
         #expect(try client.answer(to: send) == nil)
         it.frontend.endTurn()
         #expect(try client.answer(to: send)?.code == 0)
+    }
+
+    @Test("a flush that ends when its frontend is gone does no harm")
+    func lateFlush() throws {
+        let disk = SimulatedDisk()
+        do {
+            let it = try BrokerConversation(disk: disk) { _, store in store.flushMode = .synchronous }
+            try it.putTopic("T")
+            it.turn()
+            it.connect().send(.sendMessageV2, TestClient.sendFields("T"), body: [1])
+            it.frontend.endTurn()
+            try it.frontend.stop()
+        }
+        #expect(disk.hasCompletions)
+        while disk.runCompletions() > 0 {}
+    }
+
+    @Test("while the disk is behind producers are held back, consumers are served, and nothing is lost")
+    func slowDisk() throws {
+        let it = try BrokerConversation { _, store in store.tailChunkSize = 8 * 1024 }
+        try it.putTopic("T")
+        it.turn()
+        it.disk.faults.pushesBack = true
+        let client = it.connect()
+        let body = [UInt8](repeating: 7, count: 1024)
+        var sent: [Int32] = []
+        var held: ByteBuffer?
+        while held == nil, sent.count < 100 {
+            let request = client.request(.sendMessageV2, TestClient.sendFields("T"), body: body)
+            switch client.session.next(request) {
+            case .handled: sent.append(client.opaque)
+            case .heldBack: held = request
+            case let step: Issue.record("\(step)")
+            }
+            it.frontend.endTurn()
+        }
+        let heldNumber = client.opaque
+        // Half of the tail.
+        #expect((10...20).contains(sent.count))
+        let question = client.send(.getMaximumOffset, [("topic", "T"), ("queueId", "0")])
+        #expect(try client.answer(to: question)?.fields["offset"] == "0")
+        #expect(try sent.allSatisfy { try client.answer(to: $0) == nil })
+        while it.disk.runCompletions() > 0 { it.frontend.endTurn() }
+        let request = try #require(held)
+        #expect(client.session.next(request) == .handled)
+        sent.append(heldNumber)
+        it.frontend.endTurn()
+        while it.disk.runCompletions() > 0 { it.frontend.endTurn() }
+        #expect(try sent.map { try client.answer(to: $0)?.code } == sent.map { _ in 0 })
+        let after = client.send(.getMaximumOffset, [("topic", "T"), ("queueId", "0")])
+        #expect(try client.answer(to: after)?.fields["offset"] == String(sent.count))
     }
 
     @Test("many sends of one turn share one flush")
