@@ -32,6 +32,12 @@ extension RawSpan {
         }
     }
 
+    /// True when the first bytes are the UTF-8 of `prefix`.
+    @inlinable @inline(__always)
+    public func starts(with prefix: StaticString) -> Bool {
+        byteCount >= prefix.utf8CodeUnitCount && extracting(0..<prefix.utf8CodeUnitCount).equals(prefix)
+    }
+
     /// The bytes as text; bytes that are no UTF-8 become U+FFFD.
     @inlinable
     public func string() -> String {

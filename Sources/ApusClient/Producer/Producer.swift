@@ -1,5 +1,6 @@
 import Base
 import Model
+import RemotingProtocol
 import Runtime
 
 /// Sends messages. Any number of tasks may use one producer at once; they share its connections.

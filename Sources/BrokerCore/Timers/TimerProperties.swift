@@ -76,22 +76,18 @@ enum TimerProperties {
     private static func kind(_ property: RawSpan) -> Kind {
         guard property.byteCount > 5 else { return .ordinary }
         switch property.byte(at: 0) {
-        case UInt8(ascii: "R") where starts(property, "REAL_TOPIC\u{1}") || starts(property, "REAL_QID\u{1}"):
+        case UInt8(ascii: "R") where property.starts(with: "REAL_TOPIC\u{1}") || property.starts(with: "REAL_QID\u{1}"):
             return .target
-        case UInt8(ascii: "D") where starts(property, "DELAY\u{1}"): return .delay
-        case UInt8(ascii: "T") where starts(property, "TIMER_OUT_MS\u{1}") || starts(property, "TIMER_WAKE_MS\u{1}"):
+        case UInt8(ascii: "D") where property.starts(with: "DELAY\u{1}"): return .delay
+        case UInt8(ascii: "T")
+        where property.starts(with: "TIMER_OUT_MS\u{1}") || property.starts(with: "TIMER_WAKE_MS\u{1}"):
             return .wheel
         case UInt8(ascii: "T")
-        where starts(property, "TIMER_DELIVER_MS\u{1}") || starts(property, "TIMER_DELAY_MS\u{1}")
-            || starts(property, "TIMER_DELAY_SEC\u{1}"):
+        where property.starts(with: "TIMER_DELIVER_MS\u{1}") || property.starts(with: "TIMER_DELAY_MS\u{1}")
+            || property.starts(with: "TIMER_DELAY_SEC\u{1}"):
             return .delay
-        case UInt8(ascii: "_") where starts(property, "__CRC32#\u{1}"): return .checksum
+        case UInt8(ascii: "_") where property.starts(with: "__CRC32#\u{1}"): return .checksum
         default: return .ordinary
         }
-    }
-
-    private static func starts(_ property: RawSpan, _ prefix: StaticString) -> Bool {
-        property.byteCount >= prefix.utf8CodeUnitCount
-            && property.extracting(0..<prefix.utf8CodeUnitCount).equals(prefix)
     }
 }

@@ -2,8 +2,8 @@ import Base
 import Bytes
 import Model
 
-/// A view over the state records of the log (topics, groups, consumer offsets) and over what messages settle. The store keeps it up to date, snapshots it,
-/// and rebuilds it after a start; what a record means is the owner's business.
+/// A view over the state records of the log (topics, groups, consumer offsets) and over what messages settle. The store keeps
+/// it up to date, snapshots it, and rebuilds it after a start; what a record means is the owner's business.
 public protocol StateView: AnyObject {
     /// Takes in the body of one state record. Called once for each record in the order of the log: at the append, and after a
     /// start for the snapshot's and the later ones.

@@ -7,15 +7,20 @@ import Storage
 
 /// 10 `SEND_MESSAGE`, 310 `SEND_MESSAGE_V2`, 320 `SEND_BATCH_MESSAGE` (remoting reference §1.9): the hot path of producers.
 extension BrokerSession {
-    func sendMessage(_ request: BrokerRequest) throws(Refusal) {
-        let input = request.input
-        let span = input.bytes
-        let fields: SendMessageHeader
+    /// The header of the request at hand, which brings a message.
+    @inline(__always)
+    func sendFields(_ input: RawSpan) throws(Refusal) -> SendMessageHeader {
         do throws(HeaderError) {
-            fields = try SendMessageHeader(header, in: span)
+            return try SendMessageHeader(header, in: input)
         } catch {
             throw Refusal(error)
         }
+    }
+
+    func sendMessage(_ request: BrokerRequest) throws(Refusal) {
+        let input = request.input
+        let span = input.bytes
+        let fields = try sendFields(span)
         var target = SendRequest(
             topic: span.extracting(fields.topic), defaultTopic: span.extracting(fields.defaultTopic), peer: peer)
         target.defaultQueueCount = fields.defaultTopicQueueCount
@@ -248,26 +253,20 @@ enum PropertyRewriter {
         case UInt8(ascii: "W"):
             if property.equals("WAIT\u{1}true") { return false }
             if property.equals("WAIT\u{1}false") { found.waits = false }
-        case UInt8(ascii: "C"): return !starts(property, "CLUSTER\u{1}")
+        case UInt8(ascii: "C"): return !property.starts(with: "CLUSTER\u{1}")
         case UInt8(ascii: "T"):
             if property.equals("TRAN_MSG\u{1}true") { found.isHalf = true }
-            if starts(property, "TIMER_DELIVER_MS\u{1}") || starts(property, "TIMER_DELAY_MS\u{1}")
-                || starts(property, "TIMER_DELAY_SEC\u{1}")
+            if property.starts(with: "TIMER_DELIVER_MS\u{1}") || property.starts(with: "TIMER_DELAY_MS\u{1}")
+                || property.starts(with: "TIMER_DELAY_SEC\u{1}")
             {
                 found.isDelayed = true
             }
         case UInt8(ascii: "D"):
-            if starts(property, "DELAY\u{1}"), property.extracting(6..<property.byteCount).decimal() ?? 1 > 0 {
+            if property.starts(with: "DELAY\u{1}"), property.extracting(6..<property.byteCount).decimal() ?? 1 > 0 {
                 found.isDelayed = true
             }
         default: break
         }
         return true
-    }
-
-    @inline(__always)
-    private static func starts(_ property: RawSpan, _ prefix: StaticString) -> Bool {
-        property.byteCount >= prefix.utf8CodeUnitCount
-            && property.extracting(0..<prefix.utf8CodeUnitCount).equals(prefix)
     }
 }

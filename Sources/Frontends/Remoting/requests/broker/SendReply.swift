@@ -15,12 +15,7 @@ extension BrokerSession {
     func sendReply(_ request: BrokerRequest) throws(Refusal) {
         let input = request.input
         let span = input.bytes
-        let fields: SendMessageHeader
-        do throws(HeaderError) {
-            fields = try SendMessageHeader(header, in: span)
-        } catch {
-            throw Refusal(error)
-        }
+        let fields = try sendFields(span)
         let properties = span.extracting(fields.properties)
         let requester = MessageProperties.valueRange(of: "REPLY_TO_CLIENT", in: properties).map {
             properties.extracting($0).string()

@@ -2,14 +2,14 @@ import Base
 
 /// What a producer needs to take a delayed message back: RocketMQ 5.3's `RecallMessageHandle`, base64 with the alphabet for URLs
 /// of `v1 topic broker timestamp uniqKey`.
-struct RecallHandle: Equatable {
-    var topic: String
-    var brokerName: String
+public struct RecallHandle: Equatable, Sendable {
+    public var topic: String
+    public var brokerName: String
     /// When the message is due.
-    var due: Timestamp
-    var uniqueKey: String
+    public var due: Timestamp
+    public var uniqueKey: String
 
-    init(topic: String, brokerName: String, due: Timestamp, uniqueKey: String) {
+    public init(topic: String, brokerName: String, due: Timestamp, uniqueKey: String) {
         self.topic = topic
         self.brokerName = brokerName
         self.due = due
@@ -17,7 +17,7 @@ struct RecallHandle: Equatable {
     }
 
     /// The handle that `text` spells, or nil. Clients may leave the padding away.
-    init?(_ text: String) {
+    public init?(_ text: String) {
         guard let bytes = Base64URL.decode(text) else { return nil }
         let parts = String(decoding: bytes, as: UTF8.self).split(separator: " ", omittingEmptySubsequences: false)
         guard parts.count >= 5, parts[0] == "v1", let due = Int64(parts[3]) else { return nil }
@@ -26,14 +26,14 @@ struct RecallHandle: Equatable {
             uniqueKey: String(parts[4]))
     }
 
-    var text: String { Base64URL.encode(Array("v1 \(topic) \(brokerName) \(due) \(uniqueKey)".utf8)) }
+    public var text: String { Base64URL.encode(Array("v1 \(topic) \(brokerName) \(due) \(uniqueKey)".utf8)) }
 }
 
 /// RFC 4648 §5, with padding, as Java's `Base64.getUrlEncoder()`.
-enum Base64URL {
+public enum Base64URL {
     private static let alphabet = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_".utf8)
 
-    static func encode(_ bytes: [UInt8]) -> String {
+    public static func encode(_ bytes: [UInt8]) -> String {
         var text: [UInt8] = []
         for start in stride(from: 0, to: bytes.count, by: 3) {
             let group = bytes[start..<min(start + 3, bytes.count)]
@@ -47,7 +47,7 @@ enum Base64URL {
         return String(decoding: text, as: UTF8.self)
     }
 
-    static func decode(_ text: String) -> [UInt8]? {
+    public static func decode(_ text: String) -> [UInt8]? {
         var digits = Array(text.utf8)
         while digits.last == UInt8(ascii: "=") { digits.removeLast() }
         guard digits.count % 4 != 1, !digits.isEmpty else { return nil }
