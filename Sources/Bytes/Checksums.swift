@@ -7,6 +7,6 @@ public func crc32(_ span: RawSpan, seed: UInt32 = 0) -> UInt32 {
     span.withUnsafeBytes { bytes in
         guard let start = bytes.bindMemory(to: UInt8.self).baseAddress else { return seed }
         // SAFETY: isa-l reads `count` bytes from `start`, which the span keeps alive.
-        return crc32_gzip_refl(seed, start, UInt64(bytes.count))
+        return apus_crc32(seed, start, UInt64(bytes.count))
     }
 }
