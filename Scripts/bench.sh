@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # usage: bench.sh APUS [SECTION...]             the table of docs/performance/README.md, or some sections of it
 #        bench.sh APUS produce|consume|e2e ...  one run of `apus bench` against a fresh server
-# Sections: sends transactions pulls filter flush topics idle start allocations (all by default); stalls cold recovery timers (long, by name only).
+# Sections: sends transactions pulls listen filter flush topics idle start allocations (all by default); stalls cold recovery timers (long, by name only).
 # SECONDS_PER_RUN (8) is the length of each measured part; TMPDIR decides which disk is measured.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -72,10 +72,20 @@ produce | consume | e2e)
     row "the same, from the first message on, out of the page cache" \
         "$(field serverCPUPerMessage "$result") µs, $(field receivedPerSecond "$result")/s"
     ;;
+--listen)
+    # The Swift client's own consumer, with its default of 20 handlers at once.
+    "$apus" bench produce --create-topic --topic listened --queues 8 --count 1000000 --size 128 --batch 32 --no-progress >/dev/null
+    for order in "" --ordered; do
+        IFS=, read -r name _ _ speed cost < <("$apus" bench listen --topic listened $order --output csv | tail -1)
+        row "Swift push consumer, 8 queues of 128-byte messages, $name" \
+            "$(calculate "$speed" 0)/s, client CPU $(calculate "$cost") µs a message"
+    done
+    ;;
 --flush)
     result=$(bench produce --create-topic --warm-up 2s --duration "$length")
+    many=$(bench produce -c 64 --in-flight 1 --duration "$length")
     one=$(bench produce --in-flight 1 --duration "$length")
-    echo "$(field sentPerSecond "$result") $(field sentRequestP50 "$one")"
+    echo "$(field sentPerSecond "$result") $(field sentPerSecond "$many") $(field sentRequestP50 "$one")"
     ;;
 --topics)
     one=$(bench produce --create-topic --topic one --warm-up 2s --duration "$length")
@@ -141,16 +151,19 @@ $(field lost "$result") lost, $(field duplicated "$result") twice, at most $(sta
     ;;
 
 # --- Sections -------------------------------------------------------------------------------------------------------------
-sends | transactions | pulls | topics | idle | cold) with_server "--$1" ;;
+sends | transactions | pulls | listen | topics | idle | cold) with_server "--$1" ;;
 stalls)
     with_server --calm
     with_server --stalls
     ;;
 flush)
-    read -r asynchronous _ < <(with_server --flush)
-    read -r synchronous latency < <(SETTINGS="--flush SYNC_FLUSH" with_server --flush)
+    read -r asynchronous many_asynchronous _ < <(with_server --flush)
+    read -r synchronous many_synchronous latency < <(SETTINGS="--flush SYNC_FLUSH" with_server --flush)
     share=$(calculate "100 * $synchronous / $asynchronous" 0)
-    row "synchronous flush, 64 in flight, against asynchronous" "$synchronous/s of $asynchronous/s = $share %"
+    row "synchronous flush, 64 in flight on one connection, against asynchronous" \
+        "$synchronous/s of $asynchronous/s = $share %"
+    share=$(calculate "100 * $many_synchronous / $many_asynchronous" 0)
+    row "the same on 64 connections with 1 in flight" "$many_synchronous/s of $many_asynchronous/s = $share %"
     disk=$("$apus" bench disk --path "${TMPDIR:-/tmp}" --output csv | awk -F, 'NR == 2 { print $2 }')
     row "one synchronous send alone, over one fdatasync" \
         "$latency - $disk = $(calculate "$latency - $disk" 0) µs (both p50)"
@@ -245,7 +258,7 @@ start | recovery | waiting)
     fi
     ;;
 '')
-    exec Scripts/bench.sh "$apus" sends transactions pulls filter flush topics idle start allocations
+    exec Scripts/bench.sh "$apus" sends transactions pulls listen filter flush topics idle start allocations
     ;;
 *)
     echo "bench.sh: there is no section '$1'" >&2

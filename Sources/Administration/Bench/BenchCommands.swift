@@ -1,9 +1,10 @@
+import ApusClient
 import Base
 import RemotingProtocol
 
 /// `apus bench`: load for any server that speaks RocketMQ's remoting protocol.
 public enum BenchCommands {
-    public static let all: [Command] = [produce, consume, endToEnd, disk]
+    public static let all: [Command] = [produce, consume, endToEnd, listen, disk]
     public static let group = CommandGroup("bench", "Measure a server, and check that it loses nothing")
 
     private static let method = """
@@ -127,6 +128,45 @@ public enum BenchCommands {
                 "apus bench e2e --rate 20000 --duration 30s", "Latency from sender to receiver at a fixed rate"),
         ]
     ) { try await run(.endToEnd, $0) }
+
+    static let listen = Command(
+        "bench listen", "Receive with the Swift client's push consumer, and measure how fast its handlers are called",
+        discussion: """
+            Joins as a group of its own, reads the topic from its first message on, and ends after --count messages, or after all that
+            were there when it began. The handlers only count. The processor time is that of this whole process, in
+            microseconds a message.
+            """,
+        options: [
+            CommandOption("topic", short: "t", .text("NAME"), default: "apus_bench", "Topic to read"),
+            CommandOption("ordered", .flag, "Lock the queues and handle one message of each at a time"),
+            CommandOption("concurrency", .integer(1...10_000), default: "20", "Handlers at work at once, at most"),
+            CommandOption("count", .integer(1...1_000_000_000_000), "End after so many messages"),
+            .output,
+        ] + Cluster.options,
+        examples: [
+            CommandExample(
+                "apus bench produce --create-topic --queues 8 --count 1000000", "A million messages to read"),
+            CommandExample("apus bench listen", "Concurrently"),
+            CommandExample("apus bench listen --ordered", "And in the order of each queue"),
+        ]
+    ) { invocation in
+        try await Cluster.with(invocation) { client in
+            let topic = invocation.text("topic")
+            let stored = try await client.administration.topicStats(topic).offsets.values.reduce(Int64(0)) {
+                $0 + $1.maximumOffset.rawValue - $1.minimumOffset.rawValue
+            }
+            guard stored > 0 || invocation.isGiven("count") else {
+                throw CommandFailure(
+                    .notFound, "topic \(topic) holds no message",
+                    advice: "send some first: apus bench produce --topic \(topic)")
+            }
+            let bench = ListenBench(
+                topic: topic, isOrdered: invocation.flag("ordered"), concurrency: invocation.integer("concurrency"),
+                count: invocation.isGiven("count") ? invocation.integer("count") : Int(stored))
+            invocation.print(ListenBench.table(try await bench.run(client), isOrdered: bench.isOrdered))
+            return .success
+        }
+    }
 
     static let disk = Command(
         "bench disk", "Measure how long the disk takes to make one small write durable",

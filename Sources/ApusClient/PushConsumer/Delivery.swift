@@ -64,6 +64,25 @@ struct DeliveryToken: Sendable {
     var assignment: UInt64
 }
 
+/// Messages of one queue that were handed out together, oldest first: one, or of ordered consumption several.
+struct DeliveryRun: Sendable {
+    var queue: MessageQueue
+    var assignment: UInt64
+    var messages: [ReceivedMessage]
+
+    func token(_ message: ReceivedMessage) -> DeliveryToken {
+        DeliveryToken(queue: queue, offset: message.queueOffset, assignment: assignment)
+    }
+}
+
+/// What became of the messages of a run.
+struct RunAnswer: Sendable {
+    /// Oldest first.
+    var results: [(token: DeliveryToken, result: ConsumeResult)] = []
+    /// Those that nobody began to work on: they wait again, as if they had not been handed out.
+    var untouched: [DeliveryToken] = []
+}
+
 /// A delivery that was not answered within ``PushConsumerConfiguration/consumeTimeout``.
 public struct StalledDelivery: Sendable {
     /// The body may be compressed still.

@@ -86,11 +86,19 @@ struct ProcessQueue {
 
     /// Makes a delivered message wait again, as delivered once more than before.
     mutating func putBack(_ offset: QueueOffset) {
-        guard let index = index(of: offset), entries[index].state == .delivered else { return }
+        guard let index = takeBack(offset) else { return }
+        entries[index].message.reconsumeTimes += 1
+    }
+
+    /// Makes a message wait again that was handed out and that nobody began to work on.
+    /// - Returns: its index; nil when it is not out.
+    @discardableResult
+    mutating func takeBack(_ offset: QueueOffset) -> Int? {
+        guard let index = index(of: offset), entries[index].state == .delivered else { return nil }
         entries[index].state = .waiting
         deliveredCount -= 1
-        entries[index].message.reconsumeTimes += 1
         nextWaiting = min(nextWaiting, index)
+        return index
     }
 
     /// A message that is here and not acknowledged.
@@ -100,14 +108,20 @@ struct ProcessQueue {
     }
 
     /// Messages that were handed out at `limit` or before and are not answered; each is returned once.
-    mutating func takeStalled(since limit: MonotonicTime) -> [(message: ReceivedMessage, deliveredAt: MonotonicTime)] {
+    /// - Parameter firstOnly: whether to look no further than the oldest that is out.
+    mutating func takeStalled(
+        since limit: MonotonicTime, firstOnly: Bool = false
+    ) -> [(message: ReceivedMessage, deliveredAt: MonotonicTime)] {
         guard deliveredCount > 0 else { return [] }
         var stalled: [(message: ReceivedMessage, deliveredAt: MonotonicTime)] = []
         for index in head..<entries.count {
             let entry = entries[index]
-            guard entry.state == .delivered, !entry.isStalled, entry.deliveredAt <= limit else { continue }
-            entries[index].isStalled = true
-            stalled.append((entry.message, entry.deliveredAt))
+            guard entry.state == .delivered else { continue }
+            if !entry.isStalled, entry.deliveredAt <= limit {
+                entries[index].isStalled = true
+                stalled.append((entry.message, entry.deliveredAt))
+            }
+            if firstOnly { break }
         }
         return stalled
     }

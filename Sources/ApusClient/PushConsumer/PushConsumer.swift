@@ -36,19 +36,19 @@ public final class PushConsumer: Sendable {
 
     /// Waits for the next message.
     /// - Returns: nil when the consumer was shut down or the task was cancelled.
-    public func receive() async throws(ClientError) -> Delivery? { try await receive(after: nil) }
+    public func receive() async throws(ClientError) -> Delivery? {
+        guard let run = try await core.receive(), let message = run.messages.first else { return nil }
+        return delivery(of: message, run)
+    }
 
-    private func receive(
-        after answer: (token: DeliveryToken, result: ConsumeResult)?
-    ) async throws(ClientError) -> Delivery? {
-        guard let (stored, token) = try await core.receive(after: answer) else { return nil }
+    private func delivery(of stored: ReceivedMessage, _ run: DeliveryRun) -> Delivery {
         var message = stored
         message.restoreTopic()
         do throws(CompressionError) { try message.decompress() } catch {
             core.log.warning(
                 "body not decompressed", ["message": message.messageID, "reason": "\(error)"])
         }
-        return Delivery(message, token, of: core)
+        return Delivery(message, run.token(stored), of: core)
     }
 
     /// The messages, until the consumer is shut down or the task cancelled. Several loops may share them.
@@ -96,16 +96,47 @@ public final class PushConsumer: Sendable {
     }
 
     private func work(_ handler: @Sendable (Delivery) async throws -> Void) async {
-        var next = try? await receive()
-        while let delivery = next {
+        // Messages of a queue come one after the other, so whoever handles one may as well handle the next. How many are taken
+        // at once follows from how long the handler takes: of a slow one each message is acknowledged by itself.
+        var length = 1
+        var next = try? await core.receive(maximum: length)
+        while let run = next {
+            let (answer, mayGrow) = await handle(run, handler)
+            length = mayGrow ? min(length * 2, Self.runLengthMaximum) : 1
+            next = try? await core.receive(after: answer, maximum: length)
+        }
+    }
+
+    /// Messages of a queue that one task takes at once, at most.
+    private static let runLengthMaximum = 32
+    /// No further message of a run is begun after this time.
+    private static let runDurationMaximum = Duration.milliseconds(5)
+
+    /// Calls the handler for one message after the other, until one fails or the time is over.
+    /// - Returns: also whether the next run may be longer.
+    private func handle(
+        _ run: DeliveryRun, _ handler: @Sendable (Delivery) async throws -> Void
+    ) async -> (RunAnswer, mayGrow: Bool) {
+        var answer = RunAnswer()
+        let end = ContinuousClock.now + Self.runDurationMaximum
+        var isOver = false
+        for message in run.messages {
+            if isOver {
+                answer.untouched.append(run.token(message))
+                continue
+            }
+            let delivery = delivery(of: message, run)
             var result = ConsumeResult.success
             do { try await handler(delivery) } catch {
                 core.log.info("handler failed", ["message": delivery.message.messageID, "reason": "\(error)"])
                 result = .retry(delayLevel: 0)
             }
-            // A handler may have answered by itself.
-            next = try? await receive(after: delivery.claim().map { ($0, result) })
+            // A handler may have answered by itself; what it said is not known here, so nothing is handled behind it.
+            let token = delivery.claim()
+            if let token { answer.results.append((token, result)) }
+            isOver = token == nil || result != .success || Task.isCancelled || end < .now
         }
+        return (answer, !isOver)
     }
 
     /// Subscribes to one topic more, or changes what is wanted of it. Brokers hear of it before this returns.

@@ -53,8 +53,7 @@ actor PushConsumerCore {
     /// Assignments with something to deliver, in turn.
     private var ready: [Assignment] = []
     /// Tasks that wait for a message, first come first.
-    private var receivers:
-        [(number: UInt64, continuation: CheckedContinuation<(ReceivedMessage, DeliveryToken)?, Never>)] = []
+    private var receivers: [(number: UInt64, maximum: Int, continuation: CheckedContinuation<DeliveryRun?, Never>)] = []
     private var lastReceiver: UInt64 = 0
     private var isDeliveryDue = false
     /// Whoever answers takes the next message by itself, before the others.
@@ -272,28 +271,29 @@ actor PushConsumerCore {
     // MARK: - Delivery
 
     /// The next message, as soon as there is one; nil at the end.
-    /// - Parameter answer: to a message that the caller had before; saves a way to this actor of its own.
-    func receive(
-        after answer: (token: DeliveryToken, result: ConsumeResult)? = nil
-    ) async throws(ClientError) -> (ReceivedMessage, DeliveryToken)? {
+    /// - Parameter answer: to what the caller had before; saves a way to this actor of its own.
+    /// - Parameter maximum: of ordered consumption, how many messages of a queue the caller takes at once, to handle them one
+    ///   after the other. Otherwise it gets one, so that none waits behind a slow one while another task has nothing to do.
+    func receive(after answer: RunAnswer? = nil, maximum: Int = 1) async throws(ClientError) -> DeliveryRun? {
         if let answer {
             isCallerServed = true
-            answered(answer.token, answer.result)
+            for token in answer.untouched { assignment(token)?.process.takeBack(token.offset) }
+            for (token, result) in answer.results { answered(token, result) }
             isCallerServed = false
         }
         if state == .closed { return nil }
         try await start()
-        if let delivery = take() {
+        if let run = take(maximum) {
             // What the answer made ready besides.
             if answer != nil { handOut() }
-            return delivery
+            return run
         }
         lastReceiver += 1
         let number = lastReceiver
         return await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
                 guard isRunning, !Task.isCancelled else { return continuation.resume(returning: nil) }
-                receivers.append((number, continuation))
+                receivers.append((number, maximum, continuation))
                 // A message may have come since this looked for one: nobody else would hand it out.
                 handOut()
             }
@@ -307,16 +307,21 @@ actor PushConsumerCore {
         receivers.remove(at: index).continuation.resume(returning: nil)
     }
 
-    /// The next message of the next queue that has one.
-    private func take() -> (ReceivedMessage, DeliveryToken)? {
+    /// The next message of the next queue that has one, and of ordered consumption those behind it.
+    private func take(_ maximum: Int) -> DeliveryRun? {
         while !ready.isEmpty {
             let assignment = ready.removeFirst()
             assignment.isReady = false
-            guard mayDeliver(assignment), let message = assignment.process.takeNext(at: now()) else { continue }
+            let now = now()
+            guard mayDeliver(assignment), let message = assignment.process.takeNext(at: now) else { continue }
+            var messages = [message]
+            if configuration.isOrdered {
+                while messages.count < maximum, let next = assignment.process.takeNext(at: now) {
+                    messages.append(next)
+                }
+            }
             markReady(assignment)
-            let token = DeliveryToken(
-                queue: assignment.queue, offset: message.queueOffset, assignment: assignment.number)
-            return (message, token)
+            return DeliveryRun(queue: assignment.queue, assignment: assignment.number, messages: messages)
         }
         return nil
     }
@@ -351,8 +356,9 @@ actor PushConsumerCore {
 
     private func handOut() {
         isDeliveryDue = false
-        while !receivers.isEmpty, let delivery = take() {
-            receivers.removeFirst().continuation.resume(returning: delivery)
+        while let receiver = receivers.first, let run = take(receiver.maximum) {
+            receivers.removeFirst()
+            receiver.continuation.resume(returning: run)
         }
     }
 
@@ -386,7 +392,10 @@ actor PushConsumerCore {
     private func findStalled(_ timeout: Duration) {
         let limit = MonotonicTime(nanoseconds: now().nanoseconds - timeout.milliseconds * 1_000_000)
         for assignment in assignments.values {
-            for (message, deliveredAt) in assignment.process.takeStalled(since: limit) {
+            // Of ordered consumption only the first is at work; those behind it wait for it.
+            for (message, deliveredAt) in assignment.process.takeStalled(
+                since: limit, firstOnly: configuration.isOrdered)
+            {
                 let isSentBack = isClustering && !configuration.isOrdered
                 report(message, elapsed: now().milliseconds(since: deliveredAt), isSentBack: isSentBack)
                 guard isSentBack else { continue }
