@@ -11,7 +11,7 @@ SOURCES     = Package.swift Sources Tests
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help deps run demo test check lint integration bench fuzz sim docs check-docs format release clean
+.PHONY: help deps run demo test check lint integration bench fuzz sim docs docc check-docs format release clean
 
 help: ## Print this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -57,6 +57,9 @@ docs: deps ## Write the generated pages under docs/reference
 	@mkdir -p docs/reference
 	$(BUILD)/debug/apus reference > docs/reference/cli.md
 	$(BUILD)/debug/apus config reference > docs/reference/configuration.md
+
+docc: deps ## Render the documentation of every room into .build/docc (ARGS=ApusClient for one); fails on broken links
+	SWIFT="$(SWIFT)" Scripts/docc.sh $(BUILD) $(ARGS)
 
 check-docs:
 	@$(BUILD)/debug/apus reference | diff -u docs/reference/cli.md - \
