@@ -81,6 +81,9 @@ public final class Broker {
     public var flushed: PhysicalOffset { store.flushed }
     public var timestamp: Timestamp { clock.timestamp }
 
+    /// A state without anything in it, for those who look at a store and start no broker.
+    public static func emptyState() -> any StateView { BrokerState() }
+
     // MARK: - Turns
 
     /// Delivers delayed messages that are due, logs the offsets that were committed, writes everything that was appended, shows it

@@ -160,7 +160,9 @@ public final class ServerProcess {
     private static func advice(_ error: StorageError) -> String {
         switch error {
         case .locked(let path): "\(path) is held by another process; stop it, or choose another storePathRootDir"
-        case .corrupt: "\(error.description); nothing was changed. Restore the file from a copy, or move the store away"
+        case .corrupt:
+            "\(error.description); nothing was changed. Restore the file from a copy, or see what 'apus store check' and "
+                + "'apus store repair' say"
         case .diskFull: "the disk is full; make room, then start again"
         default: "the store cannot be opened: \(error.description)"
         }

@@ -521,7 +521,7 @@ public final class MessageStore {
         }
         let span = buffer.bytes.extracting(begin..<buffer.count)
         guard let record = try? MessageRecord(span), record.physicalOffset == offset,
-            RecordCheck.isIntact(record, in: span)
+            RecordCheck.isIntact(record, in: span), !record.flags.contains(.setAside)
         else {
             buffer.truncate(to: begin)
             return .missing

@@ -41,7 +41,7 @@ class Entry:
     queue: int | None = None
     outcome: str = UNKNOWN
     offset: int | None = None
-    # Where the record lies whose acknowledgement counts: for a half message and a timer that of the record that waits.
+    # Where the record lies in the log: of a half message and a timer, the record that waits.
     physical: int | None = None
     # Of a half message: None, "commit", "rollback", and whether the broker answered that.
     end: str | None = None
@@ -154,7 +154,6 @@ def account(ledger, stored, start=None, loss_allowed=False, due=True, are_timers
                 if number < before:
                     wrong(f"reordered: message {number} is behind {before} of the same sender, {place}")
                 last_number[entry.connection] = number
-                highest_seen = max(highest_seen, entry.physical if entry.physical is not None else -1)
             entry.queue, entry.offset = queue, record.offset
             if entry.kind == PLAIN:
                 entry.physical = record.physical
@@ -163,9 +162,15 @@ def account(ledger, stored, start=None, loss_allowed=False, due=True, are_timers
                 # It was delivered: that counts from now on as an acknowledgement does.
                 entry.outcome = ACKNOWLEDGED
                 entry.end_outcome = ACKNOWLEDGED
-                entry.physical = max(entry.physical or 0, record.physical)
+            if entry.kind == PLAIN:
+                # Timers are delivered after the start, too: only these tell how far the log reached before.
+                highest_seen = max(highest_seen, record.physical)
             entry.is_verified = True
     missing = []
+    if loss_allowed:
+        for entry in ledger.entries.values():
+            if entry.kind != PLAIN and not entry.is_verified:
+                reopen(entry, highest_seen)
     for entry in ledger.entries.values():
         if entry.number in seen or not entry.must_be_visible:
             continue
@@ -182,12 +187,25 @@ def account(ledger, stored, start=None, loss_allowed=False, due=True, are_timers
             wrong(
                 f"lost: message {entry.number} ({entry.kind}) of {entry.topic}/{entry.queue}, acknowledged at offset "
                 f"{entry.offset}, log {entry.physical}")
-        elif entry.physical is not None and entry.physical < highest_seen and entry.kind == PLAIN:
+        elif entry.kind != PLAIN:
+            reopen(entry, highest_seen)
+        elif entry.physical is not None and entry.physical < highest_seen:
             wrong(
                 f"hole: message {entry.number} at {entry.physical} of the log is lost, and one at {highest_seen} is there")
         else:
             verdict.lost.append(entry)
     return verdict
+
+
+def reopen(entry, survived):
+    """The power cut took the record with which a waiting message was delivered: it waits again, if the log still has what waits."""
+    entry.offset = None
+    entry.is_verified = False
+    entry.end_outcome = UNKNOWN
+    if entry.outcome == REFUSED:
+        return
+    if entry.physical is None or entry.physical > survived:
+        entry.outcome = UNKNOWN
 
 
 def forget(ledger, entries):
