@@ -39,7 +39,7 @@ public final class BrokerFrontend {
     /// Makes the turn in which the next delayed message is due, and when that is.
     private var waker: LoopTimer?
     @exclusivity(unchecked) private var wakeTime = Int64.max
-    /// Called when the store has failed and the process should stop.
+    /// Called once when the store has failed: it takes nothing more, and reads go on.
     public var storeFailed: (StorageError) -> Void = { _ in }
     private var hasFailed = false
     /// What tools see and may not change; see ``BrokerSettingsView``.
