@@ -129,7 +129,7 @@ let package = Package(
         }
         + [
             .executableTarget(
-                name: "apus", dependencies: dependencies(["Base", "Telemetry", "Server", "Administration"]),
+                name: "apus", dependencies: dependencies(["Base", "Telemetry", "Storage", "Server", "Administration"]),
                 path: "Sources/apus", swiftSettings: settings)
         ]
 )

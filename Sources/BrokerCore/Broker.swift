@@ -81,6 +81,9 @@ public final class Broker {
     public var flushed: PhysicalOffset { store.flushed }
     public var timestamp: Timestamp { clock.timestamp }
 
+    /// A state without anything in it, for those who look at a store and start no broker.
+    public static func emptyState() -> any StateView { BrokerState() }
+
     // MARK: - Turns
 
     /// Delivers delayed messages that are due, logs the offsets that were committed, writes everything that was appended, shows it
@@ -148,6 +151,19 @@ public final class Broker {
             try logPendingOffsets()
         } catch .diskFull {
             return
+        }
+    }
+
+    /// Logs the offsets that were committed, for one who waits until they are safe.
+    /// - Returns: where the log must be written, or flushed, for that; nil on a full disk, where they stay pending.
+    public func logOffsets() throws(BrokerError) -> PhysicalOffset? {
+        do {
+            try logPendingOffsets()
+            return store.end
+        } catch .diskFull {
+            return nil
+        } catch {
+            throw .storage(error)
         }
     }
 

@@ -7,6 +7,8 @@ public struct MessageFlags: OptionSet, Hashable, Sendable {
     public static let multiTags = MessageFlags(rawValue: 0x2)
     public static let bornHostIsIPv6 = MessageFlags(rawValue: 0x10)
     public static let storeHostIsIPv6 = MessageFlags(rawValue: 0x20)
+    /// No message: stands where a damaged record was, so that its queue moves on (`apus store repair`). Not RocketMQ's.
+    public static let setAside = MessageFlags(rawValue: 0x2000_0000)
     /// Both bits of the transaction state: none, prepared 0x4, commit 0x8, rollback 0xC.
     public static let transactionMask: Int32 = 0xC
     public static let transactionPrepared: Int32 = 0x4

@@ -49,11 +49,12 @@ public final class ServerProcess {
         started = Started(bindAddress: configuration.text("bindAddress"))
     }
 
-    /// Starts everything, says so, and serves until a signal comes or the store fails.
+    /// Starts everything, says so, and serves until a signal comes. A store that fails takes no more messages and goes on serving
+    /// those that it has.
     /// - Parameters:
     ///   - readyFile: written when every listener answers and the broker is registered.
     ///   - announce: called at the same moment.
-    /// - Throws: ``ServerError``: why it could not start, or why it had to stop.
+    /// - Throws: ``ServerError``: why it could not start, or what went wrong before it was stopped.
     public func run(readyFile: String?, announce: @escaping (Started) -> Void) throws(ServerError) {
         if configuration.role != .broker { try startNameServer() }
         if configuration.role != .nameServer { try startBroker() }
@@ -130,8 +131,8 @@ public final class ServerProcess {
         let frontend = BrokerFrontend(
             broker: broker, flushTimeoutMilliseconds: settings.store.flushTimeout.milliseconds, log: log)
         frontend.storeFailed = { [weak self] error in
+            // Reads go on: what is flushed is all there. Whoever stops the process learns of it by its exit code.
             self?.failure = ServerError("the store has failed: \(error.description)")
-            self?.stop()
         }
         frontend.settings = configuration.brokerView(started: broker.started)
         brokerFrontend = frontend
@@ -160,7 +161,9 @@ public final class ServerProcess {
     private static func advice(_ error: StorageError) -> String {
         switch error {
         case .locked(let path): "\(path) is held by another process; stop it, or choose another storePathRootDir"
-        case .corrupt: "\(error.description); nothing was changed. Restore the file from a copy, or move the store away"
+        case .corrupt:
+            "\(error.description); nothing was changed. Restore the file from a copy, or see what 'apus store check' and "
+                + "'apus store repair' say"
         case .diskFull: "the disk is full; make room, then start again"
         default: "the store cannot be opened: \(error.description)"
         }

@@ -76,7 +76,8 @@ extension MessageStore {
     ) throws(StorageError) -> Selection {
         let entry = entries[index]
         let size = Int(entry.size)
-        guard size > 0 else { return .removed }
+        // Nothing was written there, or the record was set aside.
+        guard size > 0, entry.size < .max else { return .removed }
         if let (source, position) = commitLog.inMemory(entry.physicalOffset, size: size) {
             return try select(
                 entry, source.bytes.extracting(position..<position + size), into: buffer, selects: selects)

@@ -27,6 +27,9 @@ public final class MessageStore {
     private var queuesToWrite: [StoredQueue] = []
     /// A change of state that somebody takes for made at the end of the turn is not written yet.
     @exclusivity(unchecked) private var hasAnsweredState = false
+    /// Where the last change of state ends that somebody is told about: he must not hear of it before the log is written, or
+    /// with synchronous flush flushed, up to here.
+    @exclusivity(unchecked) public private(set) var answeredStateEnd = PhysicalOffset.zero
     /// Why the views do not have everything that is written, or nil: tried again at the end of each turn.
     private var viewsFailure: StorageError?
     /// Consume queue entries of records from here on are not trusted when a queue is loaded: they were written before a
@@ -192,7 +195,10 @@ public final class MessageStore {
         let draft = MessageDraft(topic: topic.span.bytes, body: record, properties: RawSpan())
         _ = try commitLog.append(draft, queueOffset: .zero, storeTimestamp: clock.timestamp)
         checkpointer.stateChanged()
-        if isAnswered { hasAnsweredState = true }
+        if isAnswered {
+            hasAnsweredState = true
+            answeredStateEnd = commitLog.end
+        }
         do {
             try stateView.apply(record)
         } catch {
@@ -515,7 +521,7 @@ public final class MessageStore {
         }
         let span = buffer.bytes.extracting(begin..<buffer.count)
         guard let record = try? MessageRecord(span), record.physicalOffset == offset,
-            RecordCheck.isIntact(record, in: span)
+            RecordCheck.isIntact(record, in: span), !record.flags.contains(.setAside)
         else {
             buffer.truncate(to: begin)
             return .missing

@@ -7,12 +7,13 @@ struct Apus {
     static let table = CommandTable(
         ServerCommands.all + SendCommand.all + ConsumeCommand.all + TopicCommands.all + GroupCommands.all
             + DeadLetterCommands.all + StatusCommand.all + BenchCommands.all + FilterBenchCommand.all
-            + ConfigurationCommands.all + StandardCommands.all,
+            + StoreCommands.all + ConfigurationCommands.all + StandardCommands.all,
         groups: [
             TopicCommands.group,
             GroupCommands.group,
             DeadLetterCommands.group,
             BenchCommands.group,
+            StoreCommands.group,
             CommandGroup("config", "Look at the configuration"),
         ])
 

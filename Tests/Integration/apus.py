@@ -48,6 +48,9 @@ class Server:
         self.starts = 0
         # Of the broker and of the name server; 0 takes a free one.
         self.ports = (0, 0)
+        # A command to run it under (strace, faketime), and variables on top of the environment.
+        self.wrap = []
+        self.environment = {}
 
     def start(self, within=20.0):
         """Returns when both listeners answer. The ready file is the contract: written whole, after everything listens."""
@@ -59,13 +62,14 @@ class Server:
         ready_file = self.folder / f"ready-{id(self)}-{self.starts}.json"
         self.log = self.folder / f"server-{self.starts}.log"
         command = [
-            str(binary()), "start", "--store", str(self.store), "--bind", "127.0.0.1", "--broker-ip", "127.0.0.1",
+            *self.wrap, str(binary()), "start", "--store", str(self.store), "--bind", "127.0.0.1", "--broker-ip", "127.0.0.1",
             "--listen-port", str(self.ports[0]), "--name-server-port", str(self.ports[1]),
             "--ready-file", str(ready_file),
         ]
         for setting in self.settings:
             command += ["--set", setting]
         environment = {k: v for k, v in os.environ.items() if not k.startswith("APUS_") and k != "NAMESRV_ADDR"}
+        environment |= self.environment
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=environment

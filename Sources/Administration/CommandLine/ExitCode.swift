@@ -11,7 +11,7 @@ public enum ExitCode: Int32, Sendable, CaseIterable {
     case unreachable = 4
     /// The server answered and refused: permission, limits, a wrong state.
     case refused = 5
-    /// A check found a difference: messages lost, duplicated, out of order or changed.
+    /// A check found a difference: messages lost, duplicated, out of order or changed; or damage in a store.
     case verification = 6
     /// Stopped by Ctrl-C before it was done, as shells count it: 128 + SIGINT.
     case interrupted = 130
@@ -25,7 +25,7 @@ public enum ExitCode: Int32, Sendable, CaseIterable {
         case .notFound: "what was named does not exist"
         case .unreachable: "no answer in time, or nobody listens there"
         case .refused: "the server answered and refused"
-        case .verification: "messages were lost, duplicated, out of order or changed"
+        case .verification: "messages were lost, duplicated, out of order or changed, or a store is damaged"
         case .interrupted: "stopped by Ctrl-C"
         }
     }

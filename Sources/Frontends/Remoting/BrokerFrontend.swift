@@ -24,6 +24,8 @@ public final class BrokerFrontend {
     /// Answers to sends that are safe when written, and when flushed.
     @exclusivity(unchecked) var writtenGate = ReplyGate()
     @exclusivity(unchecked) var flushedGate = ReplyGate()
+    /// ``MessageStore/answeredStateEnd`` before the request that is being handled.
+    @exclusivity(unchecked) var stateEndBefore = PhysicalOffset.zero
     /// `CLUSTER␁<cluster>`, which every stored message carries.
     let clusterProperty: [UInt8]
     private var sessions: [ObjectIdentifier: BrokerSession] = [:]
@@ -37,7 +39,7 @@ public final class BrokerFrontend {
     /// Makes the turn in which the next delayed message is due, and when that is.
     private var waker: LoopTimer?
     @exclusivity(unchecked) private var wakeTime = Int64.max
-    /// Called when the store has failed and the process should stop.
+    /// Called once when the store has failed: it takes nothing more, and reads go on.
     public var storeFailed: (StorageError) -> Void = { _ in }
     private var hasFailed = false
     /// What tools see and may not change; see ``BrokerSettingsView``.

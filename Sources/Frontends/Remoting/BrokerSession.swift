@@ -119,6 +119,7 @@ public final class BrokerSession {
         guard !header.isResponse else {
             return clientAnswered(ClientAnswer(header: header, input: request.input, body: request.body))
         }
+        frontend.stateEndBefore = broker.store.answeredStateEnd
         do throws(Refusal) {
             try dispatch(request)
         } catch {
@@ -149,9 +150,17 @@ public final class BrokerSession {
         writer.field("TRACE_ON", literal: "true")
     }
 
-    /// Answers with the fields that `fields` writes.
+    /// Where the change of state ends that the request made which is being handled; nil when it made none.
+    private var stateChangeEnd: PhysicalOffset? {
+        let end = broker.store.answeredStateEnd
+        return end > frontend.stateEndBefore ? end : nil
+    }
+
+    /// Answers with the fields that `fields` writes. When the request changed the state, the answer leaves when the change is
+    /// as safe as a message that was sent.
     func answer(_ request: BrokerRequest, _ fields: (inout CommandWriter) -> Void = { _ in }) {
         guard !header.isOneway else { return }
+        if let stateChangeEnd { return park(stateChangeEnd, waitsForFlush: true, hasRegion: false, fields) }
         write(header.encoding) { writer in
             writer.begin(response: .success, to: header)
             fields(&writer)
@@ -159,9 +168,15 @@ public final class BrokerSession {
         }
     }
 
-    /// Answers with a body.
+    /// Answers with a body; when as with fields.
     func answer(_ request: BrokerRequest, body: some CommandBody) {
         guard !header.isOneway else { return }
+        if let stateChangeEnd {
+            return park(stateChangeEnd, waitsForFlush: true, hasRegion: false) { writer in
+                writer.beginBody()
+                body.encode(to: writer.buffer)
+            }
+        }
         write(header.encoding) { writer in
             writer.begin(response: .success, to: header)
             writer.beginBody()

@@ -53,11 +53,8 @@ enum CheckpointFile {
     /// The newest whole slot of the file's bytes, or nil.
     static func decode(_ bytes: RawSpan) -> Checkpoint? {
         slotPositions.compactMap { position -> Checkpoint? in
-            guard bytes.byteCount >= position + slotSize else { return nil }
+            guard isWhole(bytes, at: position) else { return nil }
             let slot = bytes.extracting(position..<position + slotSize)
-            guard slot.bigEndian(at: 0, as: UInt64.self) == magic,
-                slot.bigEndian(at: 64, as: UInt32.self) == crc32(slot.extracting(0..<64))
-            else { return nil }
             let snapshotOffset = slot.bigEndian(at: 56, as: Int64.self)
             return Checkpoint(
                 sequence: slot.bigEndian(at: 8),
@@ -68,6 +65,14 @@ enum CheckpointFile {
                 storeTimestamp: Timestamp(milliseconds: slot.bigEndian(at: 48)),
                 snapshotOffset: snapshotOffset >= 0 ? PhysicalOffset(snapshotOffset) : nil)
         }.max { $0.sequence < $1.sequence }
+    }
+
+    /// Whether a slot that matches its checksum begins at `position`.
+    static func isWhole(_ bytes: RawSpan, at position: Int) -> Bool {
+        guard bytes.byteCount >= position + slotSize else { return false }
+        let slot = bytes.extracting(position..<position + slotSize)
+        return slot.bigEndian(at: 0, as: UInt64.self) == magic
+            && slot.bigEndian(at: 64, as: UInt32.self) == crc32(slot.extracting(0..<64))
     }
 
     /// RocketMQ's three times; nil when the file is too short.

@@ -30,6 +30,12 @@ public struct ConsumeQueueEntry: Equatable, Sendable {
     /// What a place that was never written reads as.
     public static let blank = ConsumeQueueEntry(physicalOffset: .zero, size: 0, tagsCode: 0)
 
+    /// Stands for a message whose record was damaged and has been set aside. No record is as long, so a fetch passes it over as
+    /// it does one whose segment went.
+    static func setAside(at offset: PhysicalOffset) -> ConsumeQueueEntry {
+        ConsumeQueueEntry(physicalOffset: offset, size: .max, tagsCode: -1)
+    }
+
     /// True for a place that was never written, or whose write was lost.
     @inlinable public var isBlank: Bool { size <= 0 }
 

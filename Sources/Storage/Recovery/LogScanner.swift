@@ -86,6 +86,12 @@ struct LogScanner {
         return .record(size: size)
     }
 
+    /// Where the record that ``find(at:in:)`` has just found lies in ``window``.
+    func range(at position: PhysicalOffset, size: Int) -> Range<Int> {
+        let begin = position.bytes(since: windowStart)
+        return begin..<begin + size
+    }
+
     /// Makes the window hold `count` bytes from `position`; false when the file ends before.
     private mutating func fill(from position: PhysicalOffset, count: Int, in segment: Segment) throws(StorageError)
         -> Bool

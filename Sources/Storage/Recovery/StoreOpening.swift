@@ -44,6 +44,10 @@ final class StoreOpening {
     /// Topics with a queue that lacks entries. A power cut may leave such ones when it undoes a part of a topic's removal;
     /// the record of the removal is in the log then, behind the gap.
     private var gaps: [String: StorageError] = [:]
+    /// The process before did not stop in good order.
+    private var hasCrashed = false
+    /// RocketMQ made the store.
+    private var isForeign = false
     /// Where the replay into the consume queues and the index begins; nil after a clean stop of our own.
     private var replayStart: PhysicalOffset?
 
@@ -87,9 +91,10 @@ final class StoreOpening {
         if try checkpointFile.size() < CheckpointFile.size { try checkpointFile.truncate(to: CheckpointFile.size) }
         segments = try findSegments()
         let abort = configuration.root + "/" + Self.abortName
-        let hasCrashed = disk.exists(abort)
-        let isForeign = checkpoint == nil && !segments.isEmpty
-        let scanStart = try scanStart(hasCrashed: hasCrashed, times: CheckpointFile.times(checkpointBytes.bytes))
+        hasCrashed = disk.exists(abort)
+        isForeign = try checkpoint == nil && !segments.isEmpty && !hasTraces(checkpointBytes)
+        try checkCheckpoint()
+        let scanStart = try scanStart(times: CheckpointFile.times(checkpointBytes.bytes))
         try restoreSnapshot()
         if configuration.isMessageIndexEnabled {
             let index = MessageIndex(
@@ -196,7 +201,25 @@ final class StoreOpening {
 
     // MARK: - Where the replay begins
 
-    private func scanStart(hasCrashed: Bool, times: CheckpointTimes?) throws -> PhysicalOffset {
+    /// Whether Apus has had this store, although no slot of its checkpoint is whole: one was begun, or a snapshot is there.
+    private func hasTraces(_ checkpoint: ByteBuffer) throws(DiskError) -> Bool {
+        let slots = CheckpointFile.slotPositions.contains { position in
+            let end = min(position + CheckpointFile.slotSize, checkpoint.count)
+            return position < end && checkpoint.withUnsafeBytes { $0[position..<end].contains { $0 != 0 } }
+        }
+        return slots ? true : !(try disk.list(configuration.root + "/snapshots").isEmpty)
+    }
+
+    /// Before the first checkpoint was made the log says all, from its beginning. Without that, topics and offsets would be
+    /// lost without a word.
+    private func checkCheckpoint() throws(StorageError) {
+        guard checkpoint == nil, !isForeign, let first = segments.first, first.start > .zero else { return }
+        throw .corrupt(
+            file: configuration.root + "/" + CheckpointFile.name, position: CheckpointFile.slotPositions[0],
+            reason: "no slot of the checkpoint is whole")
+    }
+
+    private func scanStart(times: CheckpointTimes?) throws -> PhysicalOffset {
         let first = segments.first?.start ?? .zero
         // Somebody removed the views to have them made anew, or they never were.
         if !disk.exists(configuration.root + "/consumequeue"), !segments.isEmpty {
@@ -210,7 +233,9 @@ final class StoreOpening {
         }
         guard !segments.isEmpty else { return first }
         let start: PhysicalOffset
-        if hasCrashed {
+        if !isForeign {
+            start = first
+        } else if hasCrashed {
             start = try segmentNotNewer(than: times?.minimum ?? 0)
         } else {
             start = segments[max(0, segments.count - Self.foreignSegments)].start
@@ -283,6 +308,8 @@ final class StoreOpening {
         guard let record = try? MessageRecord(span) else {
             preconditionFailure("a record that was checked does not decode")
         }
+        // Bytes that were damaged, and of which nobody knows what they were.
+        if record.flags.contains(.setAside), record.topic.isEmpty { return }
         if span.extracting(record.topic).equals("rmq_sys_APUS_STATE") {
             if let replayStart, record.physicalOffset >= replayStart,
                 let name = stateView.topicRemoved(by: span.extracting(record.body))
@@ -365,14 +392,50 @@ final class StoreOpening {
             if case .record = try scanner.find(at: segment.start, in: segment) { hasRecordsBehind = true }
         }
         let flushed = checkpoint?.flushedOffset ?? .zero
+        // RocketMQ synchronises everything before it removes its mark of use.
+        let isStoppedForeign = isForeign && !hasCrashed && finding != .nothing
         switch RecoveryDecision.decide(
-            finding: finding, isBeyondFlushed: end >= flushed, hasRecordsBehind: hasRecordsBehind)
+            finding: finding, isBeyondFlushed: end >= flushed && !isStoppedForeign, hasRecordsBehind: hasRecordsBehind)
         {
         case .corrupt(let reason): throw corrupt(at: end, reason)
         case .endsHere: try cut(at: end)
         case .cutHere:
-            log.warning("cut the log at a torn write", ["offset": "\(end)", "found": "\(finding)"])
+            try tell(end, finding, &scanner)
             try cut(at: end)
+        }
+    }
+
+    /// Bytes behind a torn write that are looked at for whole records.
+    private static let reachBehindCut = 16 * 1024 * 1024
+
+    /// Says where the log is cut. What lies behind may be writes that reached the medium out of order, which is usual, or what
+    /// was whole before a byte in front of it changed, which is not: whole records are kept in quarantine.
+    private func tell(
+        _ end: PhysicalOffset, _ finding: LogScanner.Finding, _ scanner: inout LogScanner
+    ) throws(StorageError) {
+        guard let segment = segments.last(where: { $0.start <= end }) else { return }
+        var kept = "nothing whole lay behind it"
+        if segment.end > end,
+            let whole = try scanner.nextWhole(after: end, in: segment, reach: Self.reachBehindCut),
+            case .record = try scanner.find(at: whole, in: segment)
+        {
+            kept = keep(segment, end, whole)
+        }
+        log.warning(
+            "cut the log at a torn write",
+            [
+                "offset": "\(end)", "found": "\(finding)", "file": segment.file.path,
+                "position": "\(end.bytes(since: segment.start))", "kept": kept,
+            ])
+    }
+
+    private func keep(_ segment: Segment, _ end: PhysicalOffset, _ whole: PhysicalOffset) -> String {
+        let size = min(Self.reachBehindCut, segment.end.bytes(since: end))
+        do throws(DiskError) {
+            let path = try Quarantine.keep(segment, end, size: size, root: configuration.root, disk: disk)
+            return "whole records from \(whole) on are in \(path)"
+        } catch {
+            return "whole records from \(whole) on are lost: \(error)"
         }
     }
 

@@ -52,9 +52,12 @@ enum ViewFold {
         do throws(DiskError) {
             if state != MessageFlags.transactionPrepared, state != MessageFlags.transactionRollback {
                 let code = tagsCode(record, span, text, properties)
-                let entry = ConsumeQueueEntry(
-                    physicalOffset: record.physicalOffset, size: Int32(truncatingIfNeeded: record.size),
-                    tagsCode: code)
+                let entry =
+                    record.flags.contains(.setAside)
+                    ? .setAside(at: record.physicalOffset)
+                    : ConsumeQueueEntry(
+                        physicalOffset: record.physicalOffset, size: Int32(truncatingIfNeeded: record.size),
+                        tagsCode: code)
                 try queue.consumeQueue.append(entry, at: record.queueOffset)
                 if queue.nextOffset < queue.maximumOffset { queue.nextOffset = queue.maximumOffset }
                 visible = code
@@ -66,6 +69,17 @@ enum ViewFold {
             throw StorageError(error)
         }
         return visible
+    }
+
+    /// The entry that the record has in its consume queue; nil when it has none.
+    static func entry(of record: MessageRecord, _ span: RawSpan) -> ConsumeQueueEntry? {
+        let state = record.flags.transactionState
+        guard state != MessageFlags.transactionPrepared, state != MessageFlags.transactionRollback else { return nil }
+        guard !record.flags.contains(.setAside) else { return .setAside(at: record.physicalOffset) }
+        let text = span.extracting(record.properties)
+        return ConsumeQueueEntry(
+            physicalOffset: record.physicalOffset, size: Int32(truncatingIfNeeded: record.size),
+            tagsCode: tagsCode(record, span, text, Properties(text)))
     }
 
     /// Takes in the record's keys alone.

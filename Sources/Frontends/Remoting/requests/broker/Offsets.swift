@@ -42,7 +42,10 @@ extension BrokerSession {
         } catch {
             throw refusal(error)
         }
-        answer(request)
+        guard !header.isOneway else { return }
+        // Who asks is told when the offset is as safe as a message; on a full disk it is in memory only.
+        guard let end = try call({ () throws(BrokerError) in try broker.logOffsets() }) else { return answer(request) }
+        park(end, waitsForFlush: true, hasRegion: false) { _ in }
     }
 
     func searchOffset(_ request: BrokerRequest) throws(Refusal) {

@@ -90,6 +90,8 @@ extension BrokerSession {
         let store = broker.store
         let space = try store.space()
         let ratio = Self.twoDecimals(space.usedRatio)
+        // Not RocketMQ's: why the store takes no messages any more.
+        if let failure = store.failure { table["storeFailure"] = failure.description }
         table["commitLogDirCapacity"] =
             "Total : \(Self.size(space.total)), Free : \(Self.size(space.available))."
         table["commitLogDiskRatio"] = ratio
