@@ -219,7 +219,8 @@ struct RetryTests {
                 hung.ack()
                 try #require(try await consumer.receive()).ack()
             }
-            #expect(stalled.value.count == 1)
+            // On a busy machine the second may have taken its time too.
+            #expect(stalled.value.filter { $0.message.text == "a" }.count == 1)
             #expect(stalled.value.first?.isSentBack == false)
             #expect(scene.broker.requests(.consumerSendMessageBack).isEmpty)
         }

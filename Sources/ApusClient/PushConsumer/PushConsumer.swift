@@ -1,6 +1,7 @@
 import Base
 import Compression
 import Model
+import Runtime
 import Telemetry
 
 /// A member of a consumer group: gets the messages of the queues that fall to it.
@@ -109,8 +110,8 @@ public final class PushConsumer: Sendable {
 
     /// Messages of a queue that one task takes at once, at most.
     private static let runLengthMaximum = 32
-    /// No further message of a run is begun after this time.
-    private static let runDurationMaximum = Duration.milliseconds(5)
+    /// No further message of a run is begun after this time, in ms.
+    private static let runDurationMaximum: Int64 = 5
 
     /// Calls the handler for one message after the other, until one fails or the time is over.
     /// - Returns: also whether the next run may be longer.
@@ -118,7 +119,7 @@ public final class PushConsumer: Sendable {
         _ run: DeliveryRun, _ handler: @Sendable (Delivery) async throws -> Void
     ) async -> (RunAnswer, mayGrow: Bool) {
         var answer = RunAnswer()
-        let end = ContinuousClock.now + Self.runDurationMaximum
+        let end = SystemClock().monotonic.advanced(byMilliseconds: Self.runDurationMaximum)
         var isOver = false
         for message in run.messages {
             if isOver {
@@ -134,7 +135,7 @@ public final class PushConsumer: Sendable {
             // A handler may have answered by itself; what it said is not known here, so nothing is handled behind it.
             let token = delivery.claim()
             if let token { answer.results.append((token, result)) }
-            isOver = token == nil || result != .success || Task.isCancelled || end < .now
+            isOver = token == nil || result != .success || Task.isCancelled || end < SystemClock().monotonic
         }
         return (answer, !isOver)
     }
