@@ -40,6 +40,7 @@ lint:
 	$(SWIFT) format lint --strict --parallel -r $(SOURCES)
 
 integration: deps .venv/ready ## Real clients of other people against a real process (ARGS='-k push' chooses tests)
+	@Scripts/install-packages.sh zsh fish
 	$(SWIFT) build --scratch-path $(BUILD) -c $(CONFIGURATION) --product apus
 	APUS=$(abspath $(APUS)) $(PYTHON) -m pytest Tests/Integration $(ARGS)
 

@@ -15,8 +15,8 @@ enum Completion {
         """
         # bash completion for apus: eval "$(apus completion bash)"
         _apus() {
-            local current="${COMP_WORDS[COMP_CWORD]}" previous="${COMP_WORDS[COMP_CWORD-1]}" path="" word
-            for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
+            local current="${COMP_WORDS[COMP_CWORD]}" previous="${COMP_WORDS[$((COMP_CWORD - 1))]}" path="" word
+            for word in "${COMP_WORDS[@]:1:$((COMP_CWORD - 1))}"; do
                 case "$word" in -*) ;; *) [[ " \(paths(table)) " == *" ${path:+${path}_}$word "* ]] && path="${path:+${path}_}$word" ;; esac
             done
             case "$path $previous" in
