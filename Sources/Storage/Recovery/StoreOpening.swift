@@ -311,8 +311,6 @@ final class StoreOpening {
         // Bytes that were damaged, and of which nobody knows what they were.
         if record.flags.contains(.setAside), record.topic.isEmpty { return }
         if span.extracting(record.topic).equals("rmq_sys_APUS_STATE") {
-            // A crash before the first checkpoint leaves nothing else to tell by.
-            isForeign = false
             if let replayStart, record.physicalOffset >= replayStart,
                 let name = stateView.topicRemoved(by: span.extracting(record.body))
             {
