@@ -11,7 +11,7 @@ SOURCES     = Package.swift Sources Tests
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help deps run demo test check lint integration bench fuzz sim docs docc check-docs format release clean
+.PHONY: help deps run demo test check lint integration bench accounts faults fuzz tsan asan sim docs docc check-docs format release clean
 
 help: ## Print this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -29,7 +29,7 @@ demo: deps ## Send the lines of a text file, receive them with two groups, compa
 	$(SWIFT) build --scratch-path $(BUILD) -c $(CONFIGURATION) --product apus
 	Scripts/demo.sh $(APUS)
 
-test: check release integration demo ## Everything that CI runs
+test: check release integration accounts demo ## Everything that CI runs
 
 check: deps lint ## Format lint, build with warnings as errors, unit and tidy tests, reference pages up to date
 	$(SWIFT) build --scratch-path $(BUILD) --build-tests
@@ -43,6 +43,13 @@ integration: deps .venv/ready ## Real clients of other people against a real pro
 	@Scripts/install-packages.sh zsh fish
 	$(SWIFT) build --scratch-path $(BUILD) -c $(CONFIGURATION) --product apus
 	APUS=$(abspath $(APUS)) $(PYTHON) -m pytest Tests/Integration $(ARGS)
+
+accounts: .venv/ready ## The accountant of make faults, and twenty kills of a real process in each flush mode
+	APUS=$(abspath $(APUS)) CYCLES=20 $(PYTHON) -m pytest -q Tests/Faults/test_accountant.py Tests/Faults/test_kill.py
+
+faults: release .venv/ready ## Real faults: kills, power cuts, damage, full and failing disks (LONG=1, CYCLES=…, SEED=…, ARGS='-k power')
+	@Scripts/install-packages.sh xfsprogs e2fsprogs strace gcc libc6-dev
+	APUS=$(abspath $(BUILD)/release/apus) CYCLES=$(CYCLES) LONG=$(LONG) SEED=$(or $(SEED),1) $(PYTHON) -m pytest Tests/Faults $(ARGS)
 
 bench: release ## Measure this build, row by row of docs/performance (ARGS='sends pulls' or 'produce -c 64 --in-flight 1')
 	Scripts/bench.sh $(BUILD)/release/apus $(ARGS)

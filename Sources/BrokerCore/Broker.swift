@@ -155,13 +155,12 @@ public final class Broker {
     }
 
     /// Logs the offsets that were committed, for one who waits until they are safe.
-    /// - Returns: where the log must be written, or flushed, for that; nil on a full disk, where they stay pending.
-    public func logOffsets() throws(BrokerError) -> PhysicalOffset? {
+    /// - Returns: where the log must be written, or flushed, for that.
+    /// - Throws: on a full disk, among others: they count, and stay pending until there is room.
+    public func logOffsets() throws(BrokerError) -> PhysicalOffset {
         do {
             try logPendingOffsets()
             return store.end
-        } catch .diskFull {
-            return nil
         } catch {
             throw .storage(error)
         }

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 _PATTERN = random.Random(4).randbytes(1 << 16)
 
 PLAIN, TIMER, HALF = "plain", "timer", "half"
-UNKNOWN, ACKNOWLEDGED, REFUSED = "unknown", "acknowledged", "refused"
+# Seen: a consumer had it, and nobody was told that it is safe.
+UNKNOWN, SEEN, ACKNOWLEDGED, REFUSED = "unknown", "seen", "acknowledged", "refused"
 
 
 def body_of(number, size):
@@ -53,8 +54,8 @@ class Entry:
     def must_be_visible(self):
         """Whether the broker promised that consumers see it (a timer: when it is due)."""
         if self.kind == HALF:
-            return self.end == "commit" and self.end_outcome == ACKNOWLEDGED and self.outcome == ACKNOWLEDGED
-        return self.outcome == ACKNOWLEDGED
+            return self.end == "commit" and {self.end_outcome, self.outcome} <= {ACKNOWLEDGED, SEEN}
+        return self.outcome in (ACKNOWLEDGED, SEEN)
 
     @property
     def may_be_visible(self):
@@ -102,12 +103,13 @@ class Ledger:
         return sum(1 for entry in self.entries.values() if entry.outcome == outcome)
 
 
-def account(ledger, stored, start=None, loss_allowed=False, due=True, are_timers_late_twice=False):
+def account(ledger, stored, start=None, loss_allowed=False, due=True, after_power_cut=False):
     """Compares the ledger with everything that was read back.
 
     - stored: for each (topic, queue) its records in the order in which they were read.
     - start: for each (topic, queue) the offset from which it was read; what was verified before and lies in front counts as there.
     - loss_allowed: the newest acknowledged messages may be missing, when everything behind the first missing one is missing too.
+    - after_power_cut: what consumers had seen and nobody had acknowledged may be gone, or wait to be delivered again.
     - due: whether timers and ended transactions must have arrived by now.
     """
     verdict = Verdict()
@@ -159,9 +161,11 @@ def account(ledger, stored, start=None, loss_allowed=False, due=True, are_timers
                 entry.physical = record.physical
                 entry.outcome = ACKNOWLEDGED
             else:
-                # It was delivered: that counts from now on as an acknowledgement does.
-                entry.outcome = ACKNOWLEDGED
-                entry.end_outcome = ACKNOWLEDGED
+                # It was delivered: until a power cut that counts as an acknowledgement does.
+                if entry.outcome == UNKNOWN:
+                    entry.outcome = SEEN
+                if entry.end_outcome == UNKNOWN:
+                    entry.end_outcome = SEEN
             if entry.kind == PLAIN:
                 # Timers are delivered after the start, too: only these tell how far the log reached before.
                 highest_seen = max(highest_seen, record.physical)
@@ -183,7 +187,13 @@ def account(ledger, stored, start=None, loss_allowed=False, due=True, are_timers
                 continue
         missing.append(entry)
     for entry in missing:
-        if not loss_allowed:
+        if after_power_cut and not loss_allowed and entry.kind != PLAIN and (entry.kind == TIMER or entry.end_outcome == SEEN):
+            # The record that delivered it was not flushed; the one that waits was, if it was acknowledged.
+            entry.offset, entry.is_verified = None, False
+            entry.end_outcome = UNKNOWN
+            if entry.outcome == SEEN:
+                entry.outcome = UNKNOWN
+        elif not loss_allowed:
             wrong(
                 f"lost: message {entry.number} ({entry.kind}) of {entry.topic}/{entry.queue}, acknowledged at offset "
                 f"{entry.offset}, log {entry.physical}")
@@ -204,7 +214,7 @@ def reopen(entry, survived):
     entry.end_outcome = UNKNOWN
     if entry.outcome == REFUSED:
         return
-    if entry.physical is None or entry.physical > survived:
+    if entry.outcome == SEEN or entry.physical is None or entry.physical > survived:
         entry.outcome = UNKNOWN
 
 

@@ -28,6 +28,8 @@ class Peer:
     def __init__(self, port, timeout=20.0):
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=timeout)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.poll = select.poll()
+        self.poll.register(self.socket, select.POLLIN)
         self.timeout = timeout
         self.opaque = 0
         self.waiting = {}
@@ -63,10 +65,9 @@ class Peer:
 
     def pump(self, wait):
         """Reads what has come, for at most `wait` seconds until something has. False when the broker has gone and all is read."""
-        if self.is_gone and not self.input:
-            pass
+        readable = []
         try:
-            readable, _, _ = select.select([self.socket], [], [], wait)
+            readable = self.poll.poll(wait * 1000)
             if readable:
                 data = self.socket.recv(1 << 18)
                 if not data:
@@ -74,7 +75,6 @@ class Peer:
                 self.input += data
         except OSError:
             self.is_gone = True
-            readable = []
         while len(self.input) >= 4:
             size = int.from_bytes(self.input[:4], "big")
             if len(self.input) < 4 + size:
@@ -164,5 +164,8 @@ def read_queue(peer, topic, queue, start=0, step=32):
             if header["code"] == 19 or following <= offset:
                 return result, int(fields["maxOffset"])
             offset = following
+        elif header["code"] == 17:
+            # No such topic.
+            return result, 0
         else:
             raise ReadFailed(topic, queue, offset, header)

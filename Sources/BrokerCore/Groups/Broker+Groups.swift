@@ -42,8 +42,20 @@ extension Broker {
         if let group = state.groups[name] { return group }
         guard configuration.createsGroups || SystemGroups.fixed.contains(name) else { throw .groupUnknown(name) }
         let group = GroupConfiguration(name: name)
-        try putGroup(group)
+        try unlessNothingIsTaken { () throws(BrokerError) in try putGroup(group) }
         return group
+    }
+
+    /// Runs a change of state that reads do not need: with a full or failed disk it is left out, and made when its group comes
+    /// again.
+    private func unlessNothingIsTaken(_ change: () throws(BrokerError) -> Void) throws(BrokerError) {
+        do {
+            try change()
+        } catch .storage(.diskFull) {
+            return
+        } catch .storage(.stopped) {
+            return
+        }
     }
 
     // MARK: - Members
@@ -57,7 +69,7 @@ extension Broker {
             if state.topics[retryTopic] == nil, group.retryQueueCount > 0,
                 retryTopic.utf8.count <= Limits.topicLengthMaximum
             {
-                _ = try makeRetryTopic(retryTopic)
+                try unlessNothingIsTaken { () throws(BrokerError) in _ = try makeRetryTopic(retryTopic) }
             }
             members.register(
                 consumer, of: heartbeat.identity, on: channel, notifies: notifies(group.name), now: clock.timestamp,

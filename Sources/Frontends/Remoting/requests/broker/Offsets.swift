@@ -43,8 +43,8 @@ extension BrokerSession {
             throw refusal(error)
         }
         guard !header.isOneway else { return }
-        // Who asks is told when the offset is as safe as a message; on a full disk it is in memory only.
-        guard let end = try call({ () throws(BrokerError) in try broker.logOffsets() }) else { return answer(request) }
+        // Who asks is told when the offset is as safe as a message.
+        let end = try call { () throws(BrokerError) in try broker.logOffsets() }
         park(end, waitsForFlush: true, hasRegion: false) { _ in }
     }
 

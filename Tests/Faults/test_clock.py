@@ -1,0 +1,186 @@
+"""Clocks that jump and processes that freeze."""
+
+import json
+import signal
+import struct
+import subprocess
+import time
+
+import pytest
+
+from apus import eventually
+from ledger import TIMER, body_of
+from mounts import need
+from wire import Peer, send_fields
+from world import World
+
+
+SHIM = r"""
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <time.h>
+#include <unistd.h>
+
+/* Seconds that the wall clock is wrong by, in a file that the test writes. */
+static volatile long *wrong;
+
+__attribute__((constructor)) static void begin(void) {
+    int file = open(getenv("WRONG_CLOCK"), O_RDONLY);
+    void *memory = mmap(0, sizeof(long), PROT_READ, MAP_SHARED, file, 0);
+    if (memory != MAP_FAILED) wrong = memory;
+}
+
+int clock_gettime(clockid_t clock, struct timespec *now) {
+    int result = syscall(SYS_clock_gettime, clock, now);
+    if (result == 0 && wrong && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE)) now->tv_sec += *wrong;
+    return result;
+}
+
+int gettimeofday(struct timeval *restrict now, void *restrict zone) {
+    struct timespec time;
+    clock_gettime(CLOCK_REALTIME, &time);
+    now->tv_sec = time.tv_sec;
+    now->tv_usec = time.tv_nsec / 1000;
+    return 0;
+}
+
+time_t time(time_t *result) {
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    if (result) *result = now.tv_sec;
+    return now.tv_sec;
+}
+"""
+
+
+class Clock:
+    """The wall clock of a server; its monotonic clock stays as it is. libfaketime moves the environment, after which a Swift
+    program does not find its arguments, so this is a shim of our own."""
+
+    def __init__(self, folder):
+        need("gcc")
+        (folder / "clock.c").write_text(SHIM)
+        subprocess.run(["gcc", "-shared", "-fPIC", "-o", str(folder / "clock.so"), str(folder / "clock.c")], check=True)
+        self.file = folder / "clock"
+        self.file.write_bytes(bytes(8))
+        self.environment = {"LD_PRELOAD": str(folder / "clock.so"), "WRONG_CLOCK": str(self.file)}
+
+    def set(self, seconds):
+        """Seconds before or after the true time."""
+        with open(self.file, "r+b") as file:
+            file.write(struct.pack("=q", seconds))
+
+
+@pytest.mark.parametrize("flush", ["ASYNC_FLUSH", "SYNC_FLUSH"])
+def test_nothing_is_lost_when_the_clock_jumps(tmp_path, seed, flush):
+    clock = Clock(tmp_path)
+    world = World(tmp_path / "w", seed, flush, environment=clock.environment)
+    try:
+        world.start()
+        world.make_topics()
+        for seconds in (3600, -7200, 5, 86_400, -86_400 * 30, 0):
+            world.work(0.15)
+            clock.set(seconds)
+            world.work(0.15)
+            world.look()
+            world.kill()
+            world.start()
+            world.look()
+        # Timers that were set while the clock was ahead are due when the true time is there; those at hand come now.
+        clock.set(86_400 + 60)
+        world.settle()
+    finally:
+        world.close()
+
+
+def test_a_timer_is_early_by_no_more_than_the_jump(tmp_path, seed):
+    clock = Clock(tmp_path)
+    world = World(tmp_path / "w", seed, "ASYNC_FLUSH", environment=clock.environment)
+    world.start()
+    world.make_topics()
+    try:
+        with world.peer() as peer:
+            entry = world.ledger.add("late", TIMER, 10)
+            start = time.monotonic()
+            header, _ = peer.call(
+                310, send_fields("late", 0, {"UNIQ_KEY": "U", "TIMER_DELAY_MS": "6000"}), body_of(entry.number, 10))
+            assert header["code"] == 0
+            clock.set(3)
+            eventually(lambda: came(peer), within=30, what="the timer")
+            passed = time.monotonic() - start
+            assert passed > 2.9, f"a timer of 6 s came after {passed:.2f} s, the clock jumped by 3"
+            # Back: it waits longer, and comes.
+            start = time.monotonic()
+            peer.call(310, send_fields("late", 0, {"UNIQ_KEY": "V", "TIMER_DELAY_MS": "2000"}), body_of(entry.number, 10))
+            clock.set(1)
+            eventually(lambda: came(peer) == 2, within=30, what="the second timer")
+            assert time.monotonic() - start > 1.9
+    finally:
+        world.close()
+
+
+def came(peer):
+    return int(peer.call(30, {"topic": "late", "queueId": "0"})[0]["extFields"]["offset"])
+
+
+def test_a_lock_is_safe_from_the_wall_clock(tmp_path, seed):
+    clock = Clock(tmp_path)
+    world = World(tmp_path / "w", seed, "ASYNC_FLUSH", environment=clock.environment)
+    world.start()
+    world.make_topics()
+    # The first pull makes the group.
+    world.work(0.05)
+    world.look()
+    try:
+        with Peer(world.server.ready["namesrv"]) as names:
+            _, route = names.call(105, {"topic": "plain"})
+        broker = json.loads(route)["queueDatas"][0]["brokerName"]
+        with world.peer() as one, world.peer() as two:
+            assert lock(one, "one", broker), "nobody has it"
+            for seconds in (3600, -3600, 100_000, 0):
+                clock.set(seconds)
+                assert not lock(two, "two", broker), f"the lock was given away when the clock jumped to {seconds:+d} s"
+                assert lock(one, "one", broker)
+    finally:
+        world.close()
+
+
+def lock(peer, client, broker):
+    body = {
+        "consumerGroup": "faults", "clientId": client, "mqSet": [{"topic": "plain", "brokerName": broker, "queueId": 0}],
+    }
+    header, answer = peer.call(41, {}, json.dumps(body).encode())
+    assert header["code"] == 0, header
+    return bool(json.loads(answer).get("lockOKMQSet"))
+
+
+@pytest.mark.parametrize("flush", ["ASYNC_FLUSH", "SYNC_FLUSH"])
+def test_a_frozen_process_goes_on_where_it_was(tmp_path, seed, flush):
+    world = World(tmp_path / "w", seed, flush)
+    world.start()
+    world.make_topics()
+    try:
+        for _ in range(3):
+            process = world.server.process
+            peer = world.peer()
+            for _ in range(100):
+                world.post_something(peer)
+            peer.push()
+            process.send_signal(signal.SIGSTOP)
+            time.sleep(1.0)
+            process.send_signal(signal.SIGCONT)
+            deadline = time.monotonic() + 20
+            while peer.waiting and time.monotonic() < deadline:
+                peer.push()
+                peer.pump(0.1)
+            assert not peer.waiting, "requests from before the freeze were not answered"
+            peer.close()
+            world.work(0.1)
+            world.look()
+        world.settle()
+    finally:
+        world.close()
