@@ -32,6 +32,9 @@ public enum Limits {
     /// Most records in the answer to one query by key.
     public static let queryMessagesMaximum = 64
 
+    /// Highest rate of a quota, in messages or bytes a second. A bucket counts in billionths, in 63 bits.
+    public static let quotaRateMaximum: Int64 = 4_000_000_000
+
     // SQL92 filters. RocketMQ sets no limits; these keep one expression from taking the broker's thread for long.
 
     /// Longest expression, in bytes of UTF-8.

@@ -53,6 +53,7 @@ public final class Broker {
         state = BrokerState()
         store = try MessageStore.open(
             storeConfiguration, disk: disk, clock: clock, stateView: state, log: log.labelled("store"))
+        state.limitTraffic(configuration.quotas)
         members = Membership(
             expiryMilliseconds: configuration.memberExpiryMilliseconds, selectors: selectors, log: log)
         state.locks.expiryMilliseconds = configuration.lockExpiryMilliseconds
@@ -111,6 +112,7 @@ public final class Broker {
             if now.milliseconds(since: lastExpiry) >= Self.expiryIntervalMilliseconds {
                 lastExpiry = now
                 members.expire(now: now) { notifies($0) }
+                state.quotas.expire(now: now)
                 try expireLocks(now: now)
             }
             try transactions.step(self)

@@ -41,6 +41,7 @@ public struct BrokerConfiguration: Sendable {
     public var lockExpiryMilliseconds: Int64 = 60_000
     public var transactions = TransactionConfiguration()
     public var timers = TimerConfiguration()
+    public var quotas = QuotaConfiguration()
 
     public init() {}
 }

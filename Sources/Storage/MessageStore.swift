@@ -51,6 +51,10 @@ public final class MessageStore {
     /// Where the oldest record lies that must not expire, nil when none: asked before an expired segment is removed.
     public var firstNeeded: () throws(StorageError) -> PhysicalOffset? = { () throws(StorageError) in nil }
 
+    /// Bytes after which the answers of the next fetches are full, when that is less than ``StoreConfiguration/fetchLimits``
+    /// say. The first message goes out whatever its size.
+    @exclusivity(unchecked) public var answerSizeMaximum = Int.max
+
     /// Called when ``flushed`` has moved or the store has stopped; answer what waits for it.
     public var flushFinished: () -> Void {
         get { commitLog.flushFinished }
@@ -374,7 +378,8 @@ public final class MessageStore {
     func isFull(
         _ result: FetchResult, adding size: Int, _ entry: ConsumeQueueEntry, maximumCount: Int
     ) -> Bool {
-        FetchLimits.isFull(
+        if result.messageCount > 0, result.byteCount + size > answerSizeMaximum { return true }
+        return FetchLimits.isFull(
             result, adding: size, maximumCount: maximumCount, isOld: isOld(entry.physicalOffset),
             limits: configuration.fetchLimits)
     }

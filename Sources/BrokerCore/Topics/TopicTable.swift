@@ -7,6 +7,9 @@ final class TopicTable {
     @exclusivity(unchecked) private var topics = ByteKeyTable<Topic>()
     /// Counts the changes, for name servers that compare.
     private(set) var version = DataVersion()
+    private let quotas: Quotas
+
+    init(quotas: Quotas) { self.quotas = quotas }
 
     @inline(__always)
     subscript(name: RawSpan) -> Topic? { topics[name] }
@@ -20,7 +23,7 @@ final class TopicTable {
         if let topic = topics[configuration.name] {
             topic.configuration = configuration
         } else {
-            topics[configuration.name] = Topic(configuration)
+            topics[configuration.name] = Topic(configuration, quotas: quotas)
         }
         version.advance(at: time)
     }

@@ -33,6 +33,8 @@ public final class BrokerFrontend {
     private var asking: [ObjectIdentifier: BrokerSession] = [:]
     /// Producers that are not read from until the disk has taken what they sent.
     private var heldBack: [Connection] = []
+    /// Requests that their quotas hold up.
+    var quotaQueue = QuotaQueue()
     private(set) unowned var loop: EventLoop?
     private var ticker: LoopTimer?
     private var housekeeper: LoopTimer?
@@ -189,18 +191,19 @@ public final class BrokerFrontend {
         }
     }
 
-    /// Held pulls have deadlines: ticks while there are any.
-    func pullHeld() {
+    /// Held pulls have deadlines, and quotas let pass by time: ticks while there are any.
+    func startTicking() {
         guard ticker == nil, let loop else { return }
         ticker = loop.schedule(
             afterMilliseconds: Self.tickMilliseconds, repeatingEveryMilliseconds: Self.tickMilliseconds
         ) { self.tick() }
     }
 
-    /// Answers held pulls whose time is up; ``start(on:)`` sees to it.
+    /// Answers held pulls whose time is up, and lets pass what quotas held up; ``start(on:)`` sees to it.
     public func tick() {
         broker.expireFetches()
-        if broker.heldFetchCount == 0 {
+        askQuotasAgain()
+        if broker.heldFetchCount == 0, quotaQueue.isEmpty {
             ticker?.cancel()
             ticker = nil
         }

@@ -27,8 +27,14 @@ public final class BrokerSession {
     /// What the broker asked the client.
     var clientRequests = ClientRequests()
     private(set) var isClosed = false
+    /// What its client address may use; nil without a limit.
+    let clientLimits: Quotas.ClientLimits?
+    /// Whether the send at the front of the input waits for its quota, and whether it has got it.
+    @exclusivity(unchecked) var waitsForQuota = false
+    @exclusivity(unchecked) var hasQuota = false
 
     init(_ frontend: BrokerFrontend, peer: HostAddress, connection: Connection) {
+        clientLimits = frontend.broker.quotaConnected(peer)
         self.frontend = frontend
         self.peer = peer
         self.connection = connection
@@ -36,6 +42,7 @@ public final class BrokerSession {
     }
 
     init(_ frontend: BrokerFrontend, peer: HostAddress, output: ByteBuffer) {
+        clientLimits = frontend.broker.quotaConnected(peer)
         self.frontend = frontend
         self.peer = peer
         ownOutput = output
@@ -79,6 +86,9 @@ public final class BrokerSession {
         return lastOpaque
     }
 
+    /// Reads on.
+    func resumeReading() { connection?.resumeReading() }
+
     // MARK: - Input
 
     /// What came of looking for one frame.
@@ -86,7 +96,8 @@ public final class BrokerSession {
         case handled
         /// There is no whole frame yet; the next one takes `bytes` bytes in all.
         case incomplete(bytes: Int)
-        /// The next frame brings a message while the disk is behind: it stays in front of the input. Ask again later.
+        /// The next frame brings a message while the disk is behind, or before its quota allows it: it stays in front of the
+        /// input. Ask again later.
         case heldBack
         /// Nothing behind this can be understood. Close the connection.
         case malformed(reason: String)
@@ -94,6 +105,7 @@ public final class BrokerSession {
 
     /// Takes one frame from the front of `input` and handles it.
     public func next(_ input: ByteBuffer) -> Step {
+        if waitsForQuota { return .heldBack }
         let frame: Frame
         do throws(FrameError) {
             guard let next = try Frame.next(in: input) else {
@@ -111,6 +123,7 @@ public final class BrokerSession {
         }
         if header.isSend, broker.store.isBehind { return .heldBack }
         handle(BrokerRequest(header: header, input: input, body: frame.body))
+        if waitsForQuota { return .heldBack }
         input.consume(frame.size)
         return .handled
     }
@@ -260,7 +273,7 @@ extension BrokerSession: ConnectionHandler {
             switch next(input) {
             case .handled: continue
             case .incomplete(let bytes): return connection.expect(bytes: bytes)
-            case .heldBack: return frontend.holdBack(connection)
+            case .heldBack: return waitsForQuota ? connection.pauseReading() : frontend.holdBack(connection)
             case .malformed(let reason):
                 frontend.log.warning(
                     "connection closed: not the remoting protocol", ["peer": peer.description, "reason": reason])
@@ -283,6 +296,7 @@ extension BrokerSession: ConnectionHandler {
         connection = nil
         for pull in heldPulls.values { if let fetch = pull.fetch { broker.release(fetch) } }
         heldPulls.removeAll()
+        if let clientLimits { broker.quotaDisconnected(clientLimits) }
         for completion in clientRequests.takeAll() { completion(.closed) }
         frontend.closed(self)
     }

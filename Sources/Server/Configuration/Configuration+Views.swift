@@ -34,7 +34,15 @@ public struct BrokerSettings: Sendable {
     public var consumers: ConsumerSettings
     public var transactions: TransactionSettings
     public var timers: TimerSettings
+    public var quotas: QuotaSettings
     public var store: StoreSettings
+}
+
+public struct QuotaSettings: Sendable {
+    public var topic: TrafficQuota
+    public var group: TrafficRate
+    public var client: TrafficQuota
+    public var wait: Duration
 }
 
 public struct TopicSettings: Sendable {
@@ -130,7 +138,8 @@ extension Configuration {
             registrationPeriod: duration("registerNameServerPeriod"),
             registrationTimeout: duration("registerBrokerTimeoutMills"),
             permission: Int32(integer("brokerPermission")), region: text("regionId"), isTracing: boolean("traceOn"),
-            topics: topics, consumers: consumers, transactions: transactions, timers: timers, store: store)
+            topics: topics, consumers: consumers, transactions: transactions, timers: timers, quotas: quotas,
+            store: store)
     }
 
     public var nameServer: NameServerSettings {
@@ -184,6 +193,17 @@ extension Configuration {
         TimerSettings(
             delayLevels: DelayLevels.parse(text("messageDelayLevel")) ?? DelayLevels.milliseconds,
             allowsRecall: boolean("recallMessageEnable"))
+    }
+
+    private var quotas: QuotaSettings {
+        func rate(_ name: String) -> TrafficRate {
+            TrafficRate(
+                messages: Int64(integer(name + "MessagesPerSecond")), bytes: Int64(integer(name + "BytesPerSecond")))
+        }
+        return QuotaSettings(
+            topic: TrafficQuota(send: rate("topicSend"), pull: rate("topicPull")), group: rate("groupPull"),
+            client: TrafficQuota(send: rate("clientSend"), pull: rate("clientPull")),
+            wait: duration("quotaWaitMillis"))
     }
 
     private var store: StoreSettings {

@@ -5,7 +5,8 @@ import Base
 extension Setting {
     /// Every setting, in the order in which they are shown. Keys are unique.
     public static let all: [Setting] =
-        network + identity + topics + consumers + transactions + timers + store + retention + index + nameServer
+        network + identity + topics + consumers + transactions + timers + quotas + store + retention + index
+        + nameServer
         + ignored
 
     private static let port = Kind.integer(0...65535)
@@ -157,6 +158,29 @@ extension Setting {
         Setting(
             "recallMessageEnable", .boolean, "true",
             "Producers may take a delayed message back before it is delivered (5.3, where the default is false)."),
+    ]
+
+    // MARK: - Quotas
+
+    private static func rate(_ key: String, _ summary: String) -> Setting {
+        Setting(key, .integer(0...Limits.quotaRateMaximum), "0", summary + "; 0 is any number. Not RocketMQ's.")
+    }
+
+    static let quotas: [Setting] = [
+        rate("topicSendMessagesPerSecond", "Messages a second that may be sent to a topic without a quota of its own"),
+        rate("topicSendBytesPerSecond", "Bytes of bodies a second that may be sent to such a topic"),
+        rate("topicPullMessagesPerSecond", "Messages a second that may be pulled from such a topic"),
+        rate("topicPullBytesPerSecond", "Bytes a second that may be pulled from such a topic"),
+        rate("groupPullMessagesPerSecond", "Messages a second that a group without a quota of its own may pull"),
+        rate("groupPullBytesPerSecond", "Bytes a second that such a group may pull"),
+        rate("clientSendMessagesPerSecond", "Messages a second that one client address may send"),
+        rate("clientSendBytesPerSecond", "Bytes of bodies a second that one client address may send"),
+        rate("clientPullMessagesPerSecond", "Messages a second that one client address may pull"),
+        rate("clientPullBytesPerSecond", "Bytes a second that one client address may pull"),
+        Setting(
+            "quotaWaitMillis", .duration(.milliseconds, 0...60_000), "1000",
+            "A send that its quota would hold up for longer is refused with code 1, which producers try again. Not RocketMQ's."
+        ),
     ]
 
     // MARK: - Store
