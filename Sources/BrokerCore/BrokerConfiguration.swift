@@ -42,6 +42,7 @@ public struct BrokerConfiguration: Sendable {
     public var transactions = TransactionConfiguration()
     public var timers = TimerConfiguration()
     public var quotas = QuotaConfiguration()
+    public var limits = BrokerLimits()
 
     public init() {}
 }

@@ -46,6 +46,7 @@ public final class ServerProcess {
             throw ServerError("the event loop cannot be made: \(error)")
         }
         disk = LoopDisk(loop: loop)
+        loop.memoryBudget = configuration.integer("maximumPeerMemory")
         started = Started(bindAddress: configuration.text("bindAddress"))
     }
 
@@ -97,9 +98,12 @@ public final class ServerProcess {
     ) throws(ServerError) -> Listener {
         var options = ConnectionOptions()
         options.idleSeconds = Int(settings.idleTime.components.seconds)
+        var limits = AcceptLimits(connectionsMaximum: settings.connectionsMaximum)
+        limits.perAddressMaximum = settings.connectionsPerAddressMaximum
+        limits.includesLoopback = settings.limitsLoopback
         do throws(RuntimeError) {
             let listener = try loop.listen(
-                host: settings.host, port: settings.port, maximumConnections: settings.connectionsMaximum,
+                host: settings.host, port: settings.port, limits: limits,
                 options: options, accept: accept)
             listeners.append(listener)
             return listener
@@ -135,6 +139,7 @@ public final class ServerProcess {
             self?.failure = ServerError("the store has failed: \(error.description)")
         }
         frontend.settings = configuration.brokerView(started: broker.started)
+        frontend.processFacts = { [weak self] in ProcessFacts(self?.listeners ?? []) }
         brokerFrontend = frontend
         frontend.start(on: loop)
         started.brokerPort = listener.port

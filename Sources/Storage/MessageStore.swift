@@ -39,6 +39,10 @@ public final class MessageStore {
     private let retention: Retention
     /// Whether the store was made by RocketMQ and its settings files have not been taken over yet.
     public private(set) var isForeign: Bool
+    /// What the last start found.
+    public let recovery: RecoverySummary
+    /// What the disk has refused.
+    public let faults: DiskFaults
     private let entryBuffer: UnsafeMutableBufferPointer<ConsumeQueueEntry>
     private let scratch = ByteBuffer(capacity: 1024)
     /// What a selecting fetch has read last.
@@ -74,6 +78,8 @@ public final class MessageStore {
         dirtyQueues = topics.values.flatMap { $0.queues.compactMap { $0 } }.filter { $0.isListedAsDirty }
         trustedViewsOffset = recovered.trustedViewsOffset
         isForeign = recovered.isForeign
+        recovery = recovered.summary
+        faults = recovered.faults
         lockFile = recovered.lockFile
         lastFlush = clock.monotonic
         checkpointer = Checkpointer(recovered: recovered)
@@ -637,6 +643,11 @@ public final class MessageStore {
 
     /// False while the disk is too full, or after an I/O error.
     public var isWritable: Bool { commitLog.failure == nil && !retention.refusesMessages && viewsFailure == nil }
+
+    /// Whether messages are refused because the disk is too full.
+    public var refusesForSpace: Bool { retention.refusesMessages }
+    /// Why the views do not have everything that is written; nil when they do.
+    public var viewsError: StorageError? { viewsFailure }
 
     /// The state of a store that RocketMQ wrote is in the log now.
     public func foreignStateAdopted() { isForeign = false }

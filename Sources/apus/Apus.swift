@@ -6,8 +6,8 @@ import Glibc
 struct Apus {
     static let table = CommandTable(
         ServerCommands.all + SendCommand.all + ConsumeCommand.all + TopicCommands.all + GroupCommands.all
-            + DeadLetterCommands.all + StatusCommand.all + BenchCommands.all + FilterBenchCommand.all
-            + StoreCommands.all + ConfigurationCommands.all + StandardCommands.all,
+            + DeadLetterCommands.all + StatusCommand.all + HealthCommand.all + BenchCommands.all
+            + FilterBenchCommand.all + StoreCommands.all + ConfigurationCommands.all + StandardCommands.all,
         groups: [
             TopicCommands.group,
             GroupCommands.group,

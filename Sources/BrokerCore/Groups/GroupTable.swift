@@ -11,6 +11,7 @@ final class GroupTable {
 
     init(quotas: Quotas) { self.quotas = quotas }
 
+    var count: Int { groups.count }
     subscript(name: String) -> GroupConfiguration? { groups[name] }
 
     /// All groups, by name.

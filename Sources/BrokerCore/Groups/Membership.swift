@@ -74,6 +74,8 @@ public final class Membership {
     private var producerGroups: [String: ProducerGroup] = [:]
     /// Clients that are in any producer group.
     private var producers = ByteKeyTable<any ClientChannel>()
+    /// Members of all groups; a client counts in each of its groups.
+    public private(set) var count = 0
     private let expiryMilliseconds: Int64
     private let selectors: SelectorCache
     private let log: Log
@@ -110,7 +112,7 @@ public final class Membership {
         group.consumeType = consumer.consumeType
         group.messageModel = consumer.messageModel
         group.consumeFromWhere = consumer.consumeFromWhere
-        let (member, isNew) = Self.touch(
+        let (member, isNew) = touch(
             &group.members, channel, identity, now, monotonic.advanced(byMilliseconds: expiryMilliseconds))
         let hasChanged = update(group, consumer.subscriptions)
         let outline = SubscriptionOutline(consumer)
@@ -130,12 +132,12 @@ public final class Membership {
         let group = producerGroups[name] ?? ProducerGroup(name: name)
         producerGroups[name] = group
         if producers[identity.clientID] !== channel { producers[identity.clientID] = channel }
-        return Self.touch(
+        return touch(
             &group.members, channel, identity, now, monotonic.advanced(byMilliseconds: expiryMilliseconds)
         ).isNew
     }
 
-    private static func touch(
+    private func touch(
         _ members: inout [Member], _ channel: any ClientChannel, _ identity: ClientIdentity, _ now: Timestamp,
         _ deadline: MonotonicTime
     ) -> (Member, isNew: Bool) {
@@ -148,6 +150,7 @@ public final class Membership {
         }
         let member = Member(channel, identity, now, deadline)
         members.append(member)
+        count += 1
         return (member, true)
     }
 
@@ -229,6 +232,25 @@ public final class Membership {
         for member in group.members { member.channel.membersChanged(of: group.name) }
     }
 
+    // MARK: - Room
+
+    /// A group of the heartbeat that has so many members, and not this one; nil when there is none.
+    func fullGroup(for heartbeat: Heartbeat, on channel: any ClientChannel, maximum: Int) -> String? {
+        heartbeat.consumers.lazy.map(\.group).first { isNewcomer(channel, to: consumerGroups[$0]?.members, maximum) }
+            ?? heartbeat.producerGroups.first { isNewcomer(channel, to: producerGroups[$0]?.members, maximum) }
+    }
+
+    /// Whether the client is not yet a member of all groups of its heartbeat.
+    func hasNewcomer(_ heartbeat: Heartbeat, on channel: any ClientChannel) -> Bool {
+        heartbeat.consumers.contains { isNewcomer(channel, to: consumerGroups[$0.group]?.members ?? [], 0) }
+            || heartbeat.producerGroups.contains { isNewcomer(channel, to: producerGroups[$0]?.members ?? [], 0) }
+    }
+
+    private func isNewcomer(_ channel: any ClientChannel, to members: [Member]?, _ minimum: Int) -> Bool {
+        guard let members, members.count >= minimum else { return false }
+        return !members.contains { $0.channel === channel }
+    }
+
     // MARK: - Going
 
     /// What the consumer on this connection calls itself in the group.
@@ -272,6 +294,7 @@ public final class Membership {
         guard let group = producerGroups[name] else { return }
         let gone = group.members.filter(isGone)
         guard !gone.isEmpty else { return }
+        count -= gone.count
         group.members.removeAll(where: isGone)
         if group.members.isEmpty { producerGroups[name] = nil }
         for member in gone where producers[member.identity.clientID] === member.channel {
@@ -285,6 +308,7 @@ public final class Membership {
     private func removeMembers(of group: ConsumerGroup, notifies: Bool, where isGone: (Member) -> Bool) {
         let gone = group.members.filter(isGone)
         guard !gone.isEmpty else { return }
+        count -= gone.count
         group.members.removeAll(where: isGone)
         guard !group.members.isEmpty else { return consumerGroups[group.name] = nil }
         for member in gone { group.count(nil, insteadOf: member.outline) }

@@ -47,6 +47,19 @@ public final class BrokerFrontend {
     /// What tools see and may not change; see ``BrokerSettingsView``.
     public var settings = BrokerSettingsView()
 
+    /// Requests that were refused, by the code of the answer.
+    private(set) var refusals: [Int32: Int64] = [:]
+    /// Sends that were answered code 10.
+    private(set) var flushTimeouts: Int64 = 0
+    var clockWatch: ClockWatch
+    /// Since when there has been something to flush.
+    private(set) var behindSince: MonotonicTime?
+    /// What the process knows of itself; nil where there is no process around it.
+    public var processFacts: (() -> ProcessFacts)?
+
+    /// Counts an answer that refuses a request.
+    func countRefusal(_ code: Int32) { refusals[code, default: 0] += 1 }
+
     /// How often ``Broker/keepHouse()`` runs.
     static let housekeepingMilliseconds: Int64 = 50
     /// How often held pulls are looked at while there are any.
@@ -56,6 +69,7 @@ public final class BrokerFrontend {
         self.broker = broker
         self.log = log.labelled("broker")
         self.flushTimeoutMilliseconds = flushTimeoutMilliseconds
+        clockWatch = ClockWatch((broker.timestamp, broker.monotonic))
         clusterProperty =
             Array("CLUSTER".utf8) + [PropertyName.nameSeparator] + Array(broker.configuration.cluster.utf8)
         // Not weak here and below: that would put every retain of the frontend on the slow path. The store and the loop live
@@ -88,7 +102,8 @@ public final class BrokerFrontend {
     func closed(_ session: BrokerSession) {
         sessions[ObjectIdentifier(session)] = nil
         asking[ObjectIdentifier(session)] = nil
-        broker.closed(session)
+        // Looking for it in all groups takes time, of which strangers shall not get any.
+        if session.isMember { broker.closed(session) }
     }
 
     /// The session waits for an answer of its client.
@@ -107,11 +122,11 @@ public final class BrokerFrontend {
             return fail(error)
         }
         writtenGate.release(upTo: broker.written)
-        if !heldBack.isEmpty, !broker.store.isBehind { resumeHeldBack() }
         if !flushedGate.isEmpty {
             flushedGate.release(upTo: broker.flushed)
             if !flushedGate.isEmpty { broker.flush() }
         }
+        if !heldBack.isEmpty, !broker.store.isBehind, !flushedGate.isFull { resumeHeldBack() }
         let wake = broker.nextWake
         if wake != wakeTime { setWaker(wake) }
     }
@@ -145,6 +160,7 @@ public final class BrokerFrontend {
     }
 
     private func flushFinished() {
+        behindSince = nil
         if let failure = broker.store.failure { return fail(.stopped(failure)) }
         flushedGate.release(upTo: broker.flushed)
     }
@@ -152,6 +168,8 @@ public final class BrokerFrontend {
     /// Does what is due by time, a few times a second; ``start(on:)`` sees to it.
     public func keepHouse() {
         for (key, session) in asking where !session.expireClientRequests() { asking[key] = nil }
+        lookAtClock()
+        behindSince = broker.flushed < broker.written ? behindSince ?? broker.monotonic : nil
         guard !hasFailed else { return }
         do {
             try broker.keepHouse()
@@ -161,6 +179,11 @@ public final class BrokerFrontend {
             log.error("housekeeping failed; it is tried again", ["error": error.description])
         }
         expireFlushes()
+    }
+
+    private func lookAtClock() {
+        guard let jump = clockWatch.look((broker.timestamp, broker.monotonic)) else { return }
+        log.warning("the wall clock was set", ["byMillis": "\(jump)"])
     }
 
     /// Nothing that is only in memory may be acknowledged any more; reads go on until the process stops.
@@ -180,6 +203,7 @@ public final class BrokerFrontend {
     private func expireFlushes() {
         let now = broker.monotonic
         while let first = flushedGate.first, first.deadline <= now {
+            flushTimeouts += 1
             flushedGate.removeFirst { parked, answer in
                 let buffer = ByteBuffer(capacity: answer.byteCount)
                 buffer.append(answer)

@@ -26,6 +26,8 @@ public final class BrokerSession {
     private var lastOpaque: Int32 = 0
     /// What the broker asked the client.
     var clientRequests = ClientRequests()
+    /// Whether it has said that it is in any group.
+    var isMember = false
     private(set) var isClosed = false
     /// What its client address may use; nil without a limit.
     let clientLimits: Quotas.ClientLimits?
@@ -121,7 +123,7 @@ public final class BrokerSession {
             input.consume(frame.size)
             return .malformed(reason: error.description)
         }
-        if header.isSend, broker.store.isBehind { return .heldBack }
+        if header.isSend, broker.store.isBehind || frontend.flushedGate.isFull { return .heldBack }
         handle(BrokerRequest(header: header, input: input, body: frame.body))
         if waitsForQuota { return .heldBack }
         input.consume(frame.size)
@@ -149,6 +151,7 @@ public final class BrokerSession {
                 "remark": refusal.remark,
             ])
         if header.isSend { broker.sendRefused() }
+        frontend.countRefusal(refusal.code.rawValue)
         guard !header.isOneway else { return }
         write(header.encoding) { writer in
             writer.begin(response: refusal.code, to: header, remark: .text(refusal.remark))
@@ -277,7 +280,7 @@ extension BrokerSession: ConnectionHandler {
             case .malformed(let reason):
                 frontend.log.warning(
                     "connection closed: not the remoting protocol", ["peer": peer.description, "reason": reason])
-                return connection.close(reason)
+                return connection.reject(reason)
             }
         }
     }

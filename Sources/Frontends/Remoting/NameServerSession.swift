@@ -131,7 +131,7 @@ extension NameServerSession: ConnectionHandler {
             case .incomplete(let bytes): return connection.expect(bytes: bytes)
             case .malformed(let reason):
                 frontend.log.warning("connection closed: not the remoting protocol", ["peer": peer, "reason": reason])
-                return connection.close(reason)
+                return connection.reject(reason)
             }
         }
     }

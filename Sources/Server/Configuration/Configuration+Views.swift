@@ -12,6 +12,9 @@ public struct ListenerSettings: Sendable {
     /// 0 takes a free port.
     public var port: Int
     public var connectionsMaximum: Int
+    /// 0 is any number.
+    public var connectionsPerAddressMaximum: Int
+    public var limitsLoopback: Bool
     public var idleTime: Duration
 }
 
@@ -155,6 +158,8 @@ extension Configuration {
     private func listener(port: Int) -> ListenerSettings {
         ListenerSettings(
             host: text("bindAddress"), port: port, connectionsMaximum: integer("maximumConnections"),
+            connectionsPerAddressMaximum: integer("maximumConnectionsPerAddress"),
+            limitsLoopback: boolean("limitsLoopback"),
             idleTime: duration("serverChannelMaxIdleTimeSeconds"))
     }
 

@@ -38,6 +38,18 @@ extension Setting {
             "maximumConnections", .integer(1...1_000_000), "20000", in: .any,
             "Connections at a time; further ones are closed at once with a line in the log. Not RocketMQ's."),
         Setting(
+            "maximumConnectionsPerAddress", .integer(0...1_000_000), "0", in: .any,
+            "Connections at a time from one address, to all ports together; 0 is any number. Not RocketMQ's."),
+        Setting(
+            "limitsLoopback", .boolean, "false", in: .any,
+            "Whether addresses of this machine, too, are refused for having too many connections, and for a while when they keep "
+                + "sending what is no frame. Not RocketMQ's."),
+        Setting(
+            "maximumPeerMemory", .bytes(16_777_216...1_099_511_627_776), "536870912", in: .any,
+            "Memory for what peers have sent in part and what they have not taken. Above three quarters of it new connections are "
+                + "refused and large frames wait; above all of it the newest connections that hold some are closed. Not RocketMQ's."
+        ),
+        Setting(
             "serverChannelMaxIdleTimeSeconds", .duration(.seconds, 1...86_400), "120", in: .any,
             "A connection without traffic for this long is closed."),
         Setting(

@@ -40,7 +40,7 @@ struct TokenBucketTests {
                 let elapsed = last.time - first.time
                 let allowed = elapsed.multipliedFullWidth(by: rate)
                 guard allowed.high == 0 else { continue }
-                #expect(UInt64(amount - rate) <= allowed.low / 1_000_000_000 + 1 || amount <= rate)
+                #expect(amount <= rate || UInt64(amount - rate) <= allowed.low / 1_000_000_000 + 1)
             }
         }
     }

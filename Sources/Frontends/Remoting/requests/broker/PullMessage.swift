@@ -115,6 +115,10 @@ extension BrokerSession {
         guard let deadline = pull.deadline, deadline > broker.monotonic,
             heldPulls.count < Limits.heldPullsPerConnectionMaximum
         else { return answer(pull, result) }
+        guard broker.mayHold else {
+            // Clients wait a little after this code, where they would ask again at once after 19.
+            return answer(pull, Refusal(.flowControl, "system busy: too many pulls are held"))
+        }
         lastPullNumber &+= 1
         var pull = pull
         pull.fetch = broker.hold(
@@ -136,6 +140,7 @@ extension BrokerSession {
     // MARK: - Answers
 
     private func answer(_ pull: HeldPull, _ refusal: Refusal) {
+        frontend.countRefusal(refusal.code.rawValue)
         write(pull.encoding) { writer in
             writer.begin(response: refusal.code, opaque: pull.opaque, remark: .text(refusal.remark))
             writer.end()
