@@ -2,6 +2,31 @@ import Glibc
 import RemotingFrontend
 import Runtime
 
+/// The descriptors of this process.
+enum OpenFileLimit {
+    /// Descriptors that connections must leave to the store, and to everything else: consume queues keep up to 1,024 files open.
+    static let reserved = 1_024 + 256
+
+    /// Raises the limit as far as this process may.
+    /// - Returns: the limit.
+    static func raise() -> Int {
+        var limit = rlimit()
+        getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+        if limit.rlim_cur < limit.rlim_max {
+            limit.rlim_cur = limit.rlim_max
+            setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+            getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+        }
+        return Int(clamping: limit.rlim_cur)
+    }
+
+    /// Connections that a listener may have, of those that are configured.
+    /// - Parameter share: what part of the descriptors that are left is the listener's, in quarters.
+    static func connections(configured: Int, limit: Int, share: Int) -> Int {
+        max(1, min(configured, (limit - reserved) / 4 * share))
+    }
+}
+
 extension ProcessFacts {
     /// What the kernel says of this process, and its listeners of themselves.
     init(_ listeners: [Listener]) {

@@ -21,6 +21,7 @@ public final class ServerProcess {
     private var brokerFrontend: BrokerFrontend?
     private var registrar: NameServerRegistrar?
     private var propagation: TopicPropagation?
+    private let openFilesMaximum = OpenFileLimit.raise()
     private var isStopping = false
     /// Called once, when a name server knows the broker.
     private var firstRegistration: (() -> Void)?
@@ -98,7 +99,16 @@ public final class ServerProcess {
     ) throws(ServerError) -> Listener {
         var options = ConnectionOptions()
         options.idleSeconds = Int(settings.idleTime.components.seconds)
-        var limits = AcceptLimits(connectionsMaximum: settings.connectionsMaximum)
+        // A name server beside a broker gets a quarter: clients have one connection to it, and many to brokers.
+        let share = configuration.role != .standalone ? 4 : listeners.isEmpty ? 1 : 3
+        let maximum = OpenFileLimit.connections(
+            configured: settings.connectionsMaximum, limit: openFilesMaximum, share: share)
+        if maximum < settings.connectionsMaximum {
+            log.notice(
+                "fewer connections than maximumConnections: the limit of open files is too low (ulimit -n)",
+                ["connections": "\(maximum)", "openFiles": "\(openFilesMaximum)"])
+        }
+        var limits = AcceptLimits(connectionsMaximum: maximum)
         limits.perAddressMaximum = settings.connectionsPerAddressMaximum
         limits.includesLoopback = settings.limitsLoopback
         do throws(RuntimeError) {
