@@ -33,6 +33,9 @@ extension BrokerSettings {
         result.transactions.checkMaximum = Int32(clamping: transactions.checkMaximum)
         result.timers.delayLevels = timers.delayLevels
         result.timers.allowsRecall = timers.allowsRecall
+        result.limits.topics = quotas.topicsMaximum
+        result.limits.groups = quotas.groupsMaximum
+        result.limits.heldPulls = quotas.heldPullsMaximum
         result.quotas.topic = quotas.topic
         result.quotas.group = quotas.group
         result.quotas.client = quotas.client

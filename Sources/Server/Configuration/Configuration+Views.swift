@@ -42,6 +42,9 @@ public struct BrokerSettings: Sendable {
 }
 
 public struct QuotaSettings: Sendable {
+    public var topicsMaximum: Int
+    public var groupsMaximum: Int
+    public var heldPullsMaximum: Int
     public var topic: TrafficQuota
     public var group: TrafficRate
     public var client: TrafficQuota
@@ -206,6 +209,8 @@ extension Configuration {
                 messages: Int64(integer(name + "MessagesPerSecond")), bytes: Int64(integer(name + "BytesPerSecond")))
         }
         return QuotaSettings(
+            topicsMaximum: integer("maximumTopics"), groupsMaximum: integer("maximumGroups"),
+            heldPullsMaximum: integer("maximumHeldPulls"),
             topic: TrafficQuota(send: rate("topicSend"), pull: rate("topicPull")), group: rate("groupPull"),
             client: TrafficQuota(send: rate("clientSend"), pull: rate("clientPull")),
             wait: duration("quotaWaitMillis"))

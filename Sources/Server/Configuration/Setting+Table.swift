@@ -172,13 +172,23 @@ extension Setting {
             "Producers may take a delayed message back before it is delivered (5.3, where the default is false)."),
     ]
 
-    // MARK: - Quotas
+    // MARK: - Limits and quotas
 
     private static func rate(_ key: String, _ summary: String) -> Setting {
         Setting(key, .integer(0...Limits.quotaRateMaximum), "0", summary + "; 0 is any number. Not RocketMQ's.")
     }
 
     static let quotas: [Setting] = [
+        Setting(
+            "maximumTopics", .integer(1...10_000_000), String(Limits.topicsDefault),
+            "Topics, those of the system, of retries and of dead letters included; further ones are refused. Not RocketMQ's."
+        ),
+        Setting(
+            "maximumGroups", .integer(1...10_000_000), String(Limits.groupsDefault),
+            "Consumer groups; further ones are refused. Not RocketMQ's."),
+        Setting(
+            "maximumHeldPulls", .integer(1...100_000_000), String(Limits.heldPullsDefault),
+            "Pulls that are held at a time, over all connections; further ones are answered code 215. Not RocketMQ's."),
         rate("topicSendMessagesPerSecond", "Messages a second that may be sent to a topic without a quota of its own"),
         rate("topicSendBytesPerSecond", "Bytes of bodies a second that may be sent to such a topic"),
         rate("topicPullMessagesPerSecond", "Messages a second that may be pulled from such a topic"),
