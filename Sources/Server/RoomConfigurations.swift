@@ -33,6 +33,7 @@ extension BrokerSettings {
         result.transactions.checkMaximum = Int32(clamping: transactions.checkMaximum)
         result.timers.delayLevels = timers.delayLevels
         result.timers.allowsRecall = timers.allowsRecall
+        result.deadLetterReservedHours = Int(store.retention.deadLetterAge.components.seconds / 3600)
         result.limits.topics = quotas.topicsMaximum
         result.limits.groups = quotas.groupsMaximum
         result.limits.heldPulls = quotas.heldPullsMaximum

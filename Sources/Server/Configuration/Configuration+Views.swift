@@ -109,6 +109,7 @@ public struct StoreSettings: Sendable {
 
 public struct RetentionSettings: Sendable {
     public var age: Duration
+    public var deadLetterAge: Duration
     /// Hours of the day, local time.
     public var hours: [Int]
     /// Shares of the disk in use, in percent.
@@ -232,7 +233,8 @@ extension Configuration {
 
     private var retention: RetentionSettings {
         RetentionSettings(
-            age: duration("fileReservedTime"), hours: hours("deleteWhen"),
+            age: duration("fileReservedTime"), deadLetterAge: duration("deadLetterReservedTime"),
+            hours: hours("deleteWhen"),
             cleanPercent: integer("diskMaxUsedSpaceRatio"), forcePercent: integer("diskSpaceCleanForciblyRatio"),
             refusePercent: integer("diskSpaceWarningLevelRatio"),
             deletesForcibly: boolean("cleanFileForciblyEnable"), interval: duration("cleanResourceInterval"),

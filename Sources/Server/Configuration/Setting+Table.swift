@@ -239,6 +239,10 @@ extension Setting {
         Setting(
             "fileReservedTime", .duration(.hours, 1...1_000_000), "72",
             "Age in hours after which a segment may be deleted."),
+        Setting(
+            "deadLetterReservedTime", .duration(.hours, 1...1_000_000), "72",
+            "Age in hours for which dead letters can be read. Longer than fileReservedTime, it keeps the log from the oldest of them "
+                + "on, until the disk is too full. Not RocketMQ's."),
         Setting("deleteWhen", .hours, "04", "Hours of the day (local time) at which old segments are deleted."),
         Setting(
             "diskMaxUsedSpaceRatio", .integer(10...95), "75",
