@@ -40,7 +40,7 @@ struct FloodLoad: Sendable {
             if let rate {
                 let due = begin + Double(result.connections + result.refused) / Double(rate)
                 let wait = due - Self.now()
-                if wait > 0 { usleep(useconds_t(min(wait, seconds) * 1_000_000)) }
+                if wait > 0 { poll(nil, 0, Int32((min(wait, seconds) * 1_000).rounded(.up))) }
             }
             once(content, &result)
         }
