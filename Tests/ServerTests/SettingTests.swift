@@ -60,7 +60,7 @@ struct SettingTests {
             ("mappedFileSizeCommitLog", "99999999999999999999"), ("mappedFileSizeCommitLog", "9223372036854775807G"),
             ("fileReservedTime", "30m"), ("deleteWhen", "24"), ("deleteWhen", ""), ("deleteWhen", "4;x"),
             ("namesrvAddr", "nohost"), ("namesrvAddr", ":9876"), ("namesrvAddr", "a:0"), ("namesrvAddr", "a b:1"),
-            ("flushDiskType", "MAYBE_FLUSH"), ("aclEnable", "true"), ("brokerId", "1"),
+            ("flushDiskType", "MAYBE_FLUSH"), ("tls.server.mode", "on"), ("brokerId", "1"),
         ])
     func valuesAreRefused(key: String, text: String) throws {
         #expect(try #require(Setting.named(key)).kind.parse(text) == nil)

@@ -39,7 +39,8 @@ public final class TLSServer {
     /// - Parameter configuration: nil when there is no certificate; then no client gets TLS.
     /// - Throws: what is wrong with the files, or that enforcing needs a certificate.
     public init(
-        _ mode: Mode, _ configuration: TLSServerConfiguration?, handshakeMilliseconds: Int64 = 10_000, log: Log = .silent
+        _ mode: Mode, _ configuration: TLSServerConfiguration?, handshakeMilliseconds: Int64 = 10_000,
+        log: Log = .silent
     ) throws(TLSError) {
         self.mode = mode
         self.configuration = configuration
