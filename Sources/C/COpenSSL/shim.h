@@ -116,3 +116,18 @@ static inline int apus_validity(SSL_CTX *context) {
     if (X509_cmp_current_time(X509_get0_notAfter(certificate)) < 0) return -1;
     return X509_cmp_current_time(X509_get0_notBefore(certificate)) > 0 ? 1 : 0;
 }
+
+// MARK: Signatures
+
+/// HMAC-SHA1 with a key, to be begun anew for each message; null when there is none.
+static inline EVP_MAC_CTX *apus_hmac_sha1(const void *key, size_t size) {
+    EVP_MAC *mac = EVP_MAC_fetch(0, "HMAC", 0);
+    EVP_MAC_CTX *context = mac ? EVP_MAC_CTX_new(mac) : 0;
+    EVP_MAC_free(mac);
+    OSSL_PARAM parameters[] = {OSSL_PARAM_construct_utf8_string("digest", (char *)"SHA1", 0), OSSL_PARAM_construct_end()};
+    if (context && EVP_MAC_init(context, (const unsigned char *)key, size, parameters) != 1) {
+        EVP_MAC_CTX_free(context);
+        return 0;
+    }
+    return context;
+}

@@ -11,9 +11,8 @@ final class TLSFilter {
     private let wire: TLSWire
     /// The handshake is over: bytes can be sent.
     private(set) var isEstablished = false
-    /// The peer was told that nothing follows.
+    /// The peer was told that nothing follows, or there is nothing left to tell it.
     private(set) var hasSaidGoodbye = false
-    private var hasFailed = false
 
     /// The largest content of a record (RFC 8446 §5.1).
     static let recordContentMaximum = 16 * 1024
@@ -66,7 +65,7 @@ final class TLSFilter {
 
     /// Tells the peer that nothing follows.
     func sayGoodbye() {
-        guard isEstablished, !hasSaidGoodbye, !hasFailed else { return }
+        guard isEstablished, !hasSaidGoodbye else { return }
         hasSaidGoodbye = true
         ERR_clear_error()
         SSL_shutdown(ssl)
@@ -108,7 +107,7 @@ final class TLSFilter {
     }
 
     private func failure(_ result: Int32) -> TLSError {
-        hasFailed = true
+        hasSaidGoodbye = true
         let verification = SSL_get_verify_result(ssl)
         guard verification == Int(X509_V_OK) else {
             ERR_clear_error()
