@@ -47,7 +47,7 @@ public final class ServerProcess {
             throw ServerError("the event loop cannot be made: \(error)")
         }
         disk = LoopDisk(loop: loop)
-        security = try ServerSecurity(configuration.security, log: log)
+        security = try ServerSecurity(configuration.security, clock: loop.clock, log: log)
         started = Started(bindAddress: configuration.text("bindAddress"))
     }
 
@@ -88,7 +88,8 @@ public final class ServerProcess {
         tools.isTopicListEnabled = settings.listsClusterTopics
         tools.fixedProperties["listenPort"] = "\(settings.listener.port)"
         tools.fixedProperties["kvConfigPath"] = settings.keyValueFile
-        let frontend = NameServerFrontend(server: server, configuration: tools, log: log)
+        let frontend = NameServerFrontend(
+            server: server, configuration: tools, requestGuard: security.requestGuard, log: log)
         nameServerFrontend = frontend
         let listener = try listen(settings.listener) { frontend.accept($0) }
         frontend.start(on: loop)
@@ -132,7 +133,8 @@ public final class ServerProcess {
         }
         if broker.needsForeignState { try adopt(settings.store.root, broker) }
         let frontend = BrokerFrontend(
-            broker: broker, flushTimeoutMilliseconds: settings.store.flushTimeout.milliseconds, log: log)
+            broker: broker, flushTimeoutMilliseconds: settings.store.flushTimeout.milliseconds,
+            requestGuard: security.requestGuard, log: log)
         frontend.storeFailed = { [weak self] error in
             // Reads go on: what is flushed is all there. Whoever stops the process learns of it by its exit code.
             self?.failure = ServerError("the store has failed: \(error.description)")

@@ -58,7 +58,7 @@ final class NameServerConversation {
     init() {
         server = NameServer(configuration: NameServerConfiguration(), clock: clock, log: .silent)
         frontend = NameServerFrontend(server: server, log: .silent)
-        session = frontend.makeSession(peer: "127.0.0.1:1")
+        session = frontend.makeSession(peer: .loopback(port: 1))
     }
 
     /// The bytes of a request.

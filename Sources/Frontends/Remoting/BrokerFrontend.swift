@@ -14,6 +14,8 @@ import Telemetry
 public final class BrokerFrontend {
     public let broker: Broker
     let log: Log
+    /// Who may ask for what.
+    let requestGuard: RequestGuard
     /// `syncFlushTimeout`, in ms.
     let flushTimeoutMilliseconds: Int64
     /// Requests are handled one at a time, so one header and one buffer of each kind serve all connections.
@@ -50,9 +52,12 @@ public final class BrokerFrontend {
     /// How often held pulls are looked at while there are any.
     static let tickMilliseconds: Int64 = 10
 
-    public init(broker: Broker, flushTimeoutMilliseconds: Int64 = 5_000, log: Log) {
+    public init(
+        broker: Broker, flushTimeoutMilliseconds: Int64 = 5_000, requestGuard: RequestGuard = RequestGuard(), log: Log
+    ) {
         self.broker = broker
         self.log = log.labelled("broker")
+        self.requestGuard = requestGuard
         self.flushTimeoutMilliseconds = flushTimeoutMilliseconds
         clusterProperty =
             Array("CLUSTER".utf8) + [PropertyName.nameSeparator] + Array(broker.configuration.cluster.utf8)
@@ -79,8 +84,9 @@ public final class BrokerFrontend {
     }
 
     /// A session whose answers are appended to `output` instead of a connection's.
-    public func makeSession(peer: HostAddress, output: ByteBuffer) -> BrokerSession {
-        BrokerSession(self, peer: peer, output: output)
+    /// - Parameter isLocal: whether the peer is on this machine.
+    public func makeSession(peer: HostAddress, isLocal: Bool = true, output: ByteBuffer) -> BrokerSession {
+        BrokerSession(self, peer: peer, isLocal: isLocal, output: output)
     }
 
     func closed(_ session: BrokerSession) {

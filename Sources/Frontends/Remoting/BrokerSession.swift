@@ -27,17 +27,21 @@ public final class BrokerSession {
     /// What the broker asked the client.
     var clientRequests = ClientRequests()
     private(set) var isClosed = false
+    /// Whether requests must be authorized before they are handled.
+    private let isGuarded: Bool
 
     init(_ frontend: BrokerFrontend, peer: HostAddress, connection: Connection) {
         self.frontend = frontend
         self.peer = peer
+        isGuarded = frontend.requestGuard.guards(isLocal: HostAddress.areOneMachine(peer, connection.local))
         self.connection = connection
         ownOutput = nil
     }
 
-    init(_ frontend: BrokerFrontend, peer: HostAddress, output: ByteBuffer) {
+    init(_ frontend: BrokerFrontend, peer: HostAddress, isLocal: Bool, output: ByteBuffer) {
         self.frontend = frontend
         self.peer = peer
+        isGuarded = frontend.requestGuard.guards(isLocal: isLocal)
         ownOutput = output
     }
 
@@ -121,6 +125,7 @@ public final class BrokerSession {
         }
         frontend.stateEndBefore = broker.store.answeredStateEnd
         do throws(Refusal) {
+            if isGuarded { try authorize(request) }
             try dispatch(request)
         } catch {
             refuse(request, error)

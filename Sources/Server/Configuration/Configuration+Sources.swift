@@ -57,7 +57,7 @@ extension Configuration {
     }
 
     /// The whole file as text.
-    private static func readText(_ path: String) throws(ConfigurationError) -> String {
+    static func readText(_ path: String) throws(ConfigurationError) -> String {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else { throw cannotRead(path) }
         defer { close(descriptor) }

@@ -1,4 +1,5 @@
 import Base
+import BrokerCore
 import Glibc
 import RemotingFrontend
 import Runtime
@@ -10,14 +11,17 @@ final class ServerSecurity {
     let tls: TLSServer
     /// How this process approaches other servers.
     let outgoing: OutgoingSecurity
+    /// Who may ask for what.
+    let requestGuard: RequestGuard
     private let log: Log
     private var certificateFiles: FileWatch
+    private var accessFile: FileWatch
 
     /// Time between two looks at the files. A look is a few calls of stat, so it is made on the loop.
     private static let intervalMilliseconds: Int64 = 1_000
 
     /// - Throws: ``ServerError``: which file is wrong, and how.
-    init(_ settings: SecuritySettings, log: Log) throws(ServerError) {
+    init(_ settings: SecuritySettings, clock: any Clock, log: Log) throws(ServerError) {
         self.log = log.labelled("security")
         let configuration = settings.tlsServer
         do throws(TLSError) {
@@ -29,8 +33,12 @@ final class ServerSecurity {
         } catch {
             throw ServerError("TLS cannot be used: \(error)")
         }
+        accessFile = FileWatch(settings.controlsAccess ? [settings.accessFile] : [])
+        requestGuard = RequestGuard(
+            rules: settings.controlsAccess ? try Self.rules(settings.accessFile) : nil,
+            allowsRemoteAdministration: settings.allowsRemoteAdministration, clock: clock, log: log)
         certificateFiles = FileWatch(configuration?.paths ?? [])
-        if let key = configuration?.keyPath { warnIfReadableByAll(key) }
+        for path in [configuration?.keyPath, accessFile.paths.first].compactMap({ $0 }) { warnIfReadableByAll(path) }
     }
 
     /// Begins to look at the files.
@@ -43,12 +51,15 @@ final class ServerSecurity {
 
     private func look() {
         if certificateFiles.hasChanged() { reloadCertificates() }
+        if accessFile.hasChanged() { reloadAccounts() }
     }
 
     private func reload() {
-        log.notice("SIGHUP: reading certificates again")
+        log.notice("SIGHUP: reading certificates and accounts again")
         _ = certificateFiles.hasChanged()
+        _ = accessFile.hasChanged()
         reloadCertificates()
+        reloadAccounts()
     }
 
     private func reloadCertificates() {
@@ -58,6 +69,31 @@ final class ServerSecurity {
             log.notice("certificates read again", ["file": certificateFiles.paths[0]])
         } catch {
             log.error("certificates not read: those from before stay in use", ["reason": error.description])
+        }
+    }
+
+    private func reloadAccounts() {
+        guard let path = accessFile.paths.first else { return }
+        do throws(ServerError) {
+            let rules = try Self.rules(path)
+            requestGuard.replace(rules)
+            log.notice("accounts read again", ["file": path, "accounts": "\(rules.accounts.count)"])
+        } catch {
+            log.error("accounts not read: those from before stay in force", ["reason": error.description])
+        }
+    }
+
+    private static func rules(_ path: String) throws(ServerError) -> AccessRules {
+        let text: String
+        do throws(ConfigurationError) {
+            text = try Configuration.readText(path)
+        } catch {
+            throw ServerError("access control cannot be used: \(error.description)")
+        }
+        do throws(BlockTextError) {
+            return try PlainAccessFile.parse(text)
+        } catch {
+            throw ServerError("access control cannot be used: \(path): \(error.description)")
         }
     }
 

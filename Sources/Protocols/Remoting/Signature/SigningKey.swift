@@ -54,7 +54,9 @@ public final class SigningKey {
             sort(header.fields, bytes)
             for (index, position) in order.enumerated() {
                 let isLast = index + 1 == order.count
-                if !isLast, Self.order(header.fields[position], header.fields[order[index + 1]], bytes) == 0 { continue }
+                if !isLast, Self.order(header.fields[position], header.fields[order[index + 1]], bytes) == 0 {
+                    continue
+                }
                 update(UnsafeRawBufferPointer(rebasing: bytes[header.fields[position].value]))
             }
         }
