@@ -5,9 +5,10 @@ import Model
 /// What all commands share that talk to a cluster: their options, a client for the time of one command, and what errors of
 /// the client mean to the shell.
 enum Cluster {
-    static let options: [CommandOption] = [
-        .nameServer, CommandOption("namesrv", .text("HOST:PORT"), "The same as --name-server"), .timeout,
-    ]
+    static let options: [CommandOption] =
+        [
+            .nameServer, CommandOption("namesrv", .text("HOST:PORT"), "The same as --name-server"), .timeout,
+        ] + ServerTrust.options
 
     static let clusterOption = CommandOption("cluster", .text("NAME"), "Only brokers of this cluster; without it, all")
     static let brokerOption = CommandOption(
@@ -32,6 +33,8 @@ enum Cluster {
         var configuration = ClientConfiguration(nameServers: addresses)
         configuration.requestTimeout = invocation.duration("timeout")
         configuration.connectTimeout = invocation.duration("timeout")
+        configuration.tls = ServerTrust.tls(invocation)
+        configuration.credentials = try ServerTrust.credentials(invocation)
         return configuration
     }
 

@@ -2,6 +2,7 @@ import Base
 import BrokerCore
 import Glibc
 import RemotingFrontend
+import RemotingProtocol
 import Runtime
 import Telemetry
 
@@ -24,12 +25,14 @@ final class ServerSecurity {
     init(_ settings: SecuritySettings, clock: any Clock, log: Log) throws(ServerError) {
         self.log = log.labelled("security")
         let configuration = settings.tlsServer
+        let signer = try Self.signer(settings.credentialsFile)
         do throws(TLSError) {
             tls = try TLSServer(
                 TLSServer.Mode(rawValue: settings.tlsMode) ?? .permissive, configuration,
                 handshakeMilliseconds: settings.handshakeTimeout.milliseconds, log: log)
             outgoing = OutgoingSecurity(
-                tls: settings.outgoing.isEnabled ? try TLSContext(client: settings.tlsClient) : nil)
+                tls: settings.outgoing.isEnabled ? try TLSContext(client: settings.tlsClient) : nil,
+                signer: signer)
         } catch {
             throw ServerError("TLS cannot be used: \(error)")
         }
@@ -38,7 +41,8 @@ final class ServerSecurity {
             rules: settings.controlsAccess ? try Self.rules(settings.accessFile) : nil,
             allowsRemoteAdministration: settings.allowsRemoteAdministration, clock: clock, log: log)
         certificateFiles = FileWatch(configuration?.paths ?? [])
-        for path in [configuration?.keyPath, accessFile.paths.first].compactMap({ $0 }) { warnIfReadableByAll(path) }
+        let files: [String?] = [configuration?.keyPath, accessFile.paths.first, settings.credentialsFile]
+        for case let path? in files where !path.isEmpty { warnIfReadableByAll(path) }
     }
 
     /// Begins to look at the files.
@@ -80,6 +84,21 @@ final class ServerSecurity {
             log.notice("accounts read again", ["file": path, "accounts": "\(rules.accounts.count)"])
         } catch {
             log.error("accounts not read: those from before stay in force", ["reason": error.description])
+        }
+    }
+
+    private static func signer(_ path: String) throws(ServerError) -> RequestSigner? {
+        guard !path.isEmpty else { return nil }
+        let text: String
+        do throws(ConfigurationError) {
+            text = try Configuration.readText(path)
+        } catch {
+            throw ServerError("credentials cannot be used: \(error.description)")
+        }
+        do throws(CredentialsError) {
+            return RequestSigner(try Credentials(parsing: text))
+        } catch {
+            throw ServerError("credentials cannot be used: \(path): \(error)")
         }
     }
 

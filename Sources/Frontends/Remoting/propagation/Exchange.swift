@@ -43,16 +43,17 @@ final class Exchange: ConnectionHandler {
             exchange.timer = loop.schedule(afterMilliseconds: timeoutMilliseconds) { [weak connection] in
                 connection?.close("no answer in time", .abort)
             }
-            exchange.speak(connection)
+            exchange.speak(connection, security.signer)
             return exchange
         } failed: { _ in
             exchange.end(nil)
         }
     }
 
-    private func speak(_ connection: Connection) {
+    private func speak(_ connection: Connection, _ signer: RequestSigner?) {
         for (index, request) in requests.enumerated() {
             var writer = CommandWriter(connection.output, encoding: .json)
+            writer.signer = signer
             writer.begin(request: request.code, opaque: Int32(index))
             request.fields(&writer)
             writer.end()

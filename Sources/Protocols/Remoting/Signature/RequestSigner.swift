@@ -1,22 +1,5 @@
 import Bytes
 
-/// Who sends requests: an access key, which goes with each, and a secret, which does not.
-public struct Credentials: Equatable, Sendable, CustomStringConvertible {
-    public var accessKey: String
-    public var secretKey: String
-    /// A token of a temporary account; Apus asks for none.
-    public var securityToken: String?
-
-    public init(accessKey: String, secretKey: String, securityToken: String? = nil) {
-        self.accessKey = accessKey
-        self.secretKey = secretKey
-        self.securityToken = securityToken
-    }
-
-    /// Without the secret.
-    public var description: String { "credentials of \(accessKey)" }
-}
-
 /// Signs the requests that a ``CommandWriter`` writes. Owned by one thread.
 public final class RequestSigner {
     let credentials: Credentials
