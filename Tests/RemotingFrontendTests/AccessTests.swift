@@ -38,8 +38,7 @@ struct AccessTests {
     private func client(_ name: String?, secret: String? = nil) throws -> TestClient {
         let client = it.connect()
         guard let name else { return client }
-        client.signer = try #require(
-            RequestSigner(Credentials(accessKey: name, secretKey: secret ?? "secret-of-\(name)")))
+        client.signer = RequestSigner(Credentials(accessKey: name, secretKey: secret ?? "secret-of-\(name)"))
         return client
     }
 
@@ -191,7 +190,7 @@ struct AccessTests {
 
     // MARK: - Administration
 
-    static let administration: [Case] = [
+    static let changes: [Case] = [
         Case(
             .updateAndCreateTopic,
             [
@@ -209,7 +208,7 @@ struct AccessTests {
         Case(.updateAndCreateACLConfig, []),
     ]
 
-    @Test("administrative requests are for administrators", arguments: administration)
+    @Test("administrative requests are for administrators", arguments: changes)
     func administration(_ wanted: Case) throws {
         let refused = try client("worker").ask(wanted.code, wanted.fields)
         #expect(refused.responseCode == .noPermission)
@@ -221,7 +220,7 @@ struct AccessTests {
 
     @Test(
         "without access control they are refused to other machines, unless a setting allows them",
-        arguments: administration)
+        arguments: changes)
     func remoteAdministration(_ wanted: Case) throws {
         let closed = try BrokerConversation()
         try closed.putTopic("Out")
@@ -270,7 +269,7 @@ struct AccessTests {
 
     // MARK: - Name server
 
-    static let nameServerAdministration: [Case] = [
+    static let nameServerChanges: [Case] = [
         Case(.putKVConfig, [("namespace", "n"), ("key", "k"), ("value", "v")]),
         Case(.deleteKVConfig, [("namespace", "n"), ("key", "k")]), Case(.wipeWritePermOfBroker, [("brokerName", "b")]),
         Case(.addWritePermOfBroker, [("brokerName", "b")]), Case(.deleteTopicInNameServer, [("topic", "T")]),
@@ -279,7 +278,7 @@ struct AccessTests {
 
     @Test(
         "a name server's changes are refused to other machines, and to anybody but administrators with access control",
-        arguments: nameServerAdministration)
+        arguments: nameServerChanges)
     func nameServer(_ wanted: Case) throws {
         let closed = NameServerConversation()
         let remote = closed.frontend.makeSession(peer: Self.remote, isLocal: false)

@@ -107,13 +107,13 @@ public final class BrokerSession {
         } catch {
             return .malformed(reason: error.description)
         }
+        if broker.store.isBehind, frontend.bringsMessage(frame, in: input) { return .heldBack }
         do throws(HeaderError) {
             try header.decode(frame, in: input)
         } catch {
             input.consume(frame.size)
             return .malformed(reason: error.description)
         }
-        if header.isSend, broker.store.isBehind { return .heldBack }
         handle(BrokerRequest(header: header, input: input, body: frame.body))
         input.consume(frame.size)
         return .handled

@@ -49,10 +49,9 @@ private struct BlockReader {
     private static let depthMaximum = 8
 
     init(_ text: String) throws(BlockTextError) {
-        for (index, raw) in text.split(separator: "\n", omittingEmptySubsequences: false).enumerated() {
+        for (index, raw) in text.split(omittingEmptySubsequences: false, whereSeparator: Self.isEnd).enumerated() {
             let number = index + 1
-            var line = raw.last == "\r" ? raw.dropLast() : raw
-            line = try Self.withoutComment(line, number)
+            let line = try Self.withoutComment(raw, number)
             let content = line.drop { $0 == " " }
             guard !content.isEmpty else { continue }
             guard !content.hasPrefix("\t") else {
@@ -62,6 +61,9 @@ private struct BlockReader {
             lines.append(Line(number: number, indentation: line.count - content.count, content: content))
         }
     }
+
+    /// To Swift a carriage return and a line feed are one character.
+    private static func isEnd(_ character: Character) -> Bool { character == "\n" || character == "\r\n" }
 
     /// Cuts a comment and the spaces before it.
     private static func withoutComment(_ line: Substring, _ number: Int) throws(BlockTextError) -> Substring {

@@ -19,7 +19,9 @@ public struct Credentials: Equatable, Sendable, CustomStringConvertible {
     /// - Throws: what is wrong, without the secret.
     public init(parsing text: String) throws(CredentialsError) {
         var values: [String: String] = [:]
-        for (index, line) in text.split(separator: "\n", omittingEmptySubsequences: false).enumerated() {
+        // To Swift a carriage return and a line feed are one character.
+        let lines = text.split(omittingEmptySubsequences: false) { $0 == "\n" || $0 == "\r\n" }
+        for (index, line) in lines.enumerated() {
             let line = Self.trimmed(line)
             guard !line.isEmpty, !line.hasPrefix("#") else { continue }
             guard let separator = line.firstIndex(where: { $0 == ":" || $0 == "=" }) else {
@@ -37,7 +39,7 @@ public struct Credentials: Equatable, Sendable, CustomStringConvertible {
     }
 
     private static func trimmed(_ text: Substring) -> Substring {
-        let isSpace: (Character) -> Bool = { $0 == " " || $0 == "\t" || $0 == "\r" || $0 == "\r\n" }
+        let isSpace: (Character) -> Bool = { $0 == " " || $0 == "\t" }
         var result = text.drop(while: isSpace)
         while let last = result.last, isSpace(last) { result.removeLast() }
         return result
