@@ -140,11 +140,9 @@ public final class BrokerFrontend {
     /// Whether a frame at the front of `input` brings a message. Looks at a copy of its header: reading JSON replaces escapes in
     /// place, and this frame may have to be read again.
     func bringsMessage(_ frame: Frame, in input: ByteBuffer) -> Bool {
-        let end = frame.header.upperBound
-        let copy = ByteBuffer(capacity: end)
-        copy.append(input.bytes.extracting(0..<end))
-        let part = Frame(range: 0..<end, header: frame.header, body: end..<end, encoding: frame.encoding)
-        return (try? header.decode(part, in: copy)) != nil && header.isSend
+        let copy = ByteBuffer(capacity: frame.header.upperBound)
+        copy.append(input.bytes.extracting(0..<frame.header.upperBound))
+        return (try? header.decode(frame.withoutBody, in: copy)) != nil && header.isSend
     }
 
     /// Reads nothing more from a producer while the disk is behind.
