@@ -139,6 +139,7 @@ public final class ServerProcess {
             // Reads go on: what is flushed is all there. Whoever stops the process learns of it by its exit code.
             self?.failure = ServerError("the store has failed: \(error.description)")
         }
+        frontend.tls = security.tls
         frontend.settings = configuration.brokerView(started: broker.started)
         brokerFrontend = frontend
         frontend.start(on: loop)

@@ -1,5 +1,6 @@
 """Access control: the C++ client's signatures, raw frames, and the command line against a real process."""
 
+import json
 import os
 import stat
 import subprocess
@@ -228,7 +229,8 @@ def test_administration_from_elsewhere_is_refused_unless_it_is_allowed(tmp_path,
     if elsewhere is None:
         pytest.skip("this machine has only loopback")
     settings = ["allowRemoteAdministration=true"] if allowed else []
-    server = Server(tmp_path, "bindAddress=0.0.0.0", *settings)
+    server = Server(tmp_path, *settings)
+    server.bind = "0.0.0.0"
     server.start()
     try:
         for port, code, fields in [
@@ -243,9 +245,52 @@ def test_administration_from_elsewhere_is_refused_unless_it_is_allowed(tmp_path,
                     assert header["code"] == 16 and "allowRemoteAdministration=true" in header["remark"]
                 # Everything else is served.
                 assert connection.request(29_999)[0]["code"] == 3
-            with Connection(port) as connection:
-                assert connection.request(code, fields)[0]["code"] != 16
+            # Over loopback, and from the machine's address to itself, as a tool here that was told that address by the name server.
+            for ends in {}, {"host": elsewhere, "source": elsewhere}:
+                with Connection(port, **ends) as connection:
+                    assert connection.request(code, fields)[0]["code"] != 16
         with Connection(server.ready["broker"], source=elsewhere) as connection:
             assert connection.request(310, send_fields("MadeBySending"), b"m")[0]["code"] == 0
     finally:
         server.kill()
+
+
+# MARK: brokers among themselves
+
+
+def test_brokers_sign_what_they_tell_each_other(tmp_path, own_server, accounts):
+    """A topic that one broker makes on first use is made by the other too, which demands an administrator's signature."""
+    credentials = tmp_path / "broker.credentials"
+    credentials.write_text("accessKey: operator\nsecretKey: secret-of-operator\n")
+    accounts.write_text(ACCOUNTS.replace("  - ReadOnly=SUB", "  - ReadOnly=SUB\n  - Spread=PUB\n  - Kept=PUB"))
+    first = own_server("aclEnable=true", f"aclFile={accounts}", f"credentialsFile={credentials}", "brokerName=first")
+    ready = tmp_path / "second.json"
+    log = open(tmp_path / "second.log", "wb")
+    second = subprocess.Popen(
+        [
+            str(binary()), "broker", "--name-server", first.name_server, "--store", str(tmp_path / "second"), "--bind", "127.0.0.1",
+            "--broker-ip", "127.0.0.1", "--listen-port", "0", "--ready-file", str(ready), "--set", "aclEnable=true",
+            "--acl-file", str(accounts), "--set", "brokerName=second",
+        ],
+        stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+    )
+    try:
+        eventually(ready.exists, what="the second broker")
+        port = json.loads(ready.read_text())["broker"]
+
+        def has(port, topic):
+            with Signed(port, *OPERATOR) as connection:
+                return connection.request(202, {"topic": topic})[0]["code"] == 0
+
+        with Signed(first.broker_port, *SENDER) as sender:
+            assert sender.request(310, send_fields("Spread"), b"m")[0]["code"] == 0
+        eventually(lambda: has(port, "Spread"), what="the topic on the second broker")
+        # The second one has no credentials, so the first one refuses.
+        with Signed(port, *SENDER) as sender:
+            assert sender.request(310, send_fields("Kept"), b"m")[0]["code"] == 0
+        eventually(lambda: "No accessKey is configured" in first.log.read_text(), what="the refusal")
+        assert not has(first.broker_port, "Kept")
+    finally:
+        second.kill()
+        second.wait()
+        log.close()

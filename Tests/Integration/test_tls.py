@@ -221,6 +221,23 @@ def test_a_client_certificate_on_the_command_line(tls_server, certificates):
     assert run(server, "send", "Secure", "hello", *trust).returncode != 0
 
 
+def test_a_broker_checks_its_name_server(tls_server, certificates, tmp_path):
+    tls_server("enforcing", f"tls.client.trustCertPath={certificates.root}")
+    other = Certificates(tmp_path / "other")
+    made = certificates.make("server")
+    server = Server(
+        tmp_path / "distrustful", "tls.server.mode=enforcing", f"tls.server.certPath={made[0]}", f"tls.server.keyPath={made[1]}",
+        f"tls.client.trustCertPath={other.root}",
+    )
+    try:
+        # It is not ready before a name server knows it.
+        with pytest.raises(AssertionError, match="the ready file"):
+            server.start(within=3)
+        assert "certificate refused" in server.log.read_text()
+    finally:
+        server.kill()
+
+
 def test_a_changed_certificate_is_shown_without_a_restart(tls_server, certificates):
     certificate, key = certificates.make("changing")
     server = tls_server("enforcing", certificate=(certificate, key))

@@ -132,6 +132,16 @@ struct AccessTests {
         #expect(requestGuard.counters == AccessCounters(signaturesRefused: 3))
     }
 
+    @Test(
+        "without access control none of that is refused: the table above is not refused for another reason",
+        arguments: cases)
+    func switchedOff(_ wanted: Case) throws {
+        let open = try BrokerConversation()
+        for topic in ["Out", "In", "%RETRY%workers", "%RETRY%others"] { try open.putTopic(topic) }
+        let answer = try open.connect().ask(wanted.code, wanted.fields, body: Array("m".utf8))
+        #expect(answer.responseCode != .noPermission, "\(answer)")
+    }
+
     @Test("a heartbeat needs every topic and group that it names")
     func heartbeats() throws {
         let worker = try client("worker")
@@ -186,6 +196,15 @@ struct AccessTests {
         #expect(try worker.ask(.sendMessageV2, TestClient.sendFields("Out")).responseCode == .noPermission)
         requestGuard.replace(try Self.rules())
         #expect(try worker.ask(.sendMessageV2, TestClient.sendFields("Out")).responseCode == .success)
+    }
+
+    @Test("refusals are counted in what the broker says of itself")
+    func figures() throws {
+        _ = try client(nil).ask(.sendMessageV2, TestClient.sendFields("Out"))
+        _ = try client("worker").ask(.sendMessageV2, TestClient.sendFields("In"))
+        _ = try client("worker").ask(.deleteTopicInBroker, [("topic", "Out")])
+        let table = try KVTable(parsing: try client("worker").ask(.getBrokerRuntimeInfo).body.span.bytes).table
+        for name in ["signaturesRefused", "permissionsRefused", "administrationRefused"] { #expect(table[name] == "1") }
     }
 
     // MARK: - Administration

@@ -38,6 +38,14 @@ struct SettingTests {
         #expect(try #require(Setting.named(key)).environmentName == name)
     }
 
+    @Test("dots in a key are underscores in its variable")
+    func environmentNames() throws {
+        #expect(try #require(Setting.named("tls.server.certPath")).environmentName == "APUS_TLS_SERVER_CERT_PATH")
+        #expect(
+            try #require(Setting.named("tls.server.need.client.auth")).environmentName
+                == "APUS_TLS_SERVER_NEED_CLIENT_AUTH")
+    }
+
     @Test(
         "values are read in their unit",
         arguments: [

@@ -46,6 +46,8 @@ public final class BrokerFrontend {
     private var hasFailed = false
     /// What tools see and may not change; see ``BrokerSettingsView``.
     public var settings = BrokerSettingsView()
+    /// How the listener treats TLS, for the figures that tools see.
+    public var tls: TLSServer?
 
     /// How often ``Broker/keepHouse()`` runs.
     static let housekeepingMilliseconds: Int64 = 50

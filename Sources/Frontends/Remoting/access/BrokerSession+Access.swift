@@ -3,6 +3,7 @@ import BrokerCore
 import Bytes
 import Model
 import RemotingProtocol
+import Runtime
 
 /// What each request needs (remoting reference §1.12), as RocketMQ 4.9 has it, plus what it forgets:
 ///
@@ -95,6 +96,20 @@ extension BrokerSession {
     private func refused(_ what: String, _ account: AccessAccount) -> Refusal {
         frontend.requestGuard.refused(
             .permission, header, peer, accessKey: account.accessKey, "No default permission for \(what)")
+    }
+
+    // MARK: - Figures
+
+    /// What was refused, in the answer to 28. Names of our own.
+    func addRefusals(to table: inout [String: String]) {
+        let counters = frontend.requestGuard.counters
+        table["signaturesRefused"] = String(counters.signaturesRefused)
+        table["permissionsRefused"] = String(counters.permissionsRefused)
+        table["administrationRefused"] = String(counters.administrationRefused)
+        guard let tls = frontend.tls else { return }
+        table["tlsHandshakes"] = String(tls.established)
+        table["tlsHandshakesFailed"] = String(tls.failed)
+        table["tlsConnectionsRefused"] = String(tls.refused)
     }
 
     // MARK: - Without access control
