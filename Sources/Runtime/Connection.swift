@@ -33,6 +33,9 @@ public final class Connection: HandleOwner {
     let socket: UnsafeMutablePointer<uv_tcp_t>
     private(set) var state = State.connecting
     var handler: (any ConnectionHandler)?
+    /// Bytes go as they are. False while the first byte has not said so, and with TLS; see Connection+TLS.swift.
+    var isPlain = true
+    var tls: ConnectionTLS?
     private var closeReason = CloseReason.loopStopped
     private weak var listener: Listener?
     /// Where the loop keeps this connection.
@@ -93,6 +96,7 @@ public final class Connection: HandleOwner {
         self.listener = listener
         listener?.connectionOpened()
         loop.add(self)
+        if let server = listener?.tls { awaitFirstByte(server) }
         handler = choose(self)
         guard handler != nil else {
             discard()
@@ -120,8 +124,9 @@ public final class Connection: HandleOwner {
             closeReason = reason
             stopReading()
             state = .flushing
+            if !isPlain { forgetWhatCannotLeave() }
             loop.log.debug("connection closes", ["peer": "\(peer)", "reason": "\(reason)"])
-            if mode == .abort || unsentBytes == 0 { closeSocket() } else { markDirty() }
+            if mode == .abort || unsentBytes == 0 && !owesGoodbye { closeSocket() } else { markDirty() }
         }
     }
 
@@ -139,6 +144,7 @@ public final class Connection: HandleOwner {
         stopReading()
         if let gathering { loop.buffers.recycle(gathering) }
         gathering = nil
+        if !isPlain { endTLS() }
         uv_close(handle(socket), connectionClosed)
     }
 
@@ -168,6 +174,8 @@ public final class Connection: HandleOwner {
         let quiet = now.milliseconds(since: lastTraffic)
         if state == .flushing, quiet >= Self.lingerSeconds * 1000 {
             closeSocket()
+        } else if state == .open, !isPlain, isHandshakeOverdue(now) {
+            handshakeFailed("the handshake takes too long", .abort)
         } else if state == .open, options.idleSeconds > 0, quiet >= Int64(options.idleSeconds) * 1000 {
             loop.log.info("connection was idle", ["peer": "\(peer)"])
             close(.idle, .abort)

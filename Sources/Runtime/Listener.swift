@@ -22,6 +22,8 @@ public final class Listener: HandleOwner {
     private let poll = UnsafeMutablePointer<uv_poll_t>.allocate(capacity: 1)
     private let connectionsMaximum: Int
     private let options: ConnectionOptions
+    /// How it treats the first byte; nil takes every byte for plain.
+    let tls: TLSServer?
     private var accept: Accept?
     private var lastComplaint: MonotonicTime?
     private var silentComplaints = 0
@@ -32,13 +34,14 @@ public final class Listener: HandleOwner {
 
     fileprivate init(
         _ loop: EventLoop, _ descriptor: Int32, _ address: HostAddress, maximum: Int, _ options: ConnectionOptions,
-        _ accept: @escaping Accept
+        _ tls: TLSServer?, _ accept: @escaping Accept
     ) throws(RuntimeError) {
         self.loop = loop
         self.descriptor = descriptor
         self.address = address
         self.connectionsMaximum = maximum
         self.options = options
+        self.tls = tls
         self.accept = accept
         let status = uv_poll_init(loop.loop, poll, descriptor)
         guard status == 0 else {
@@ -140,9 +143,10 @@ extension EventLoop {
     ///   - port: 0 lets the kernel choose; see ``Listener/port``.
     ///   - backlog: connections that may wait in the kernel; it caps the number at `net.core.somaxconn`.
     ///   - maximumConnections: when so many are open, further ones are closed at once.
+    ///   - tls: who gets TLS; nil takes every connection for plain.
     public func listen(
         host: String, port: Int, backlog: Int = 1024, maximumConnections: Int = 65_536,
-        options: ConnectionOptions = ConnectionOptions(), accept: @escaping Listener.Accept
+        options: ConnectionOptions = ConnectionOptions(), tls: TLSServer? = nil, accept: @escaping Listener.Accept
     ) throws(RuntimeError) -> Listener {
         requireOnLoop()
         let subject = "\(host):\(port)"
@@ -156,7 +160,7 @@ extension EventLoop {
         let descriptor = try socketListening(&address, backlog, subject)
         do throws(RuntimeError) {
             return try Listener(
-                self, descriptor, address.hostAddress, maximum: maximumConnections, options, accept)
+                self, descriptor, address.hostAddress, maximum: maximumConnections, options, tls, accept)
         } catch {
             Glibc.close(descriptor)
             throw error

@@ -27,17 +27,21 @@ public final class BrokerSession {
     /// What the broker asked the client.
     var clientRequests = ClientRequests()
     private(set) var isClosed = false
+    /// Whether requests must be authorized before they are handled.
+    private let isGuarded: Bool
 
     init(_ frontend: BrokerFrontend, peer: HostAddress, connection: Connection) {
         self.frontend = frontend
         self.peer = peer
+        isGuarded = frontend.requestGuard.guards(isLocal: HostAddress.areOneMachine(peer, connection.local))
         self.connection = connection
         ownOutput = nil
     }
 
-    init(_ frontend: BrokerFrontend, peer: HostAddress, output: ByteBuffer) {
+    init(_ frontend: BrokerFrontend, peer: HostAddress, isLocal: Bool, output: ByteBuffer) {
         self.frontend = frontend
         self.peer = peer
+        isGuarded = frontend.requestGuard.guards(isLocal: isLocal)
         ownOutput = output
     }
 
@@ -103,13 +107,13 @@ public final class BrokerSession {
         } catch {
             return .malformed(reason: error.description)
         }
+        if broker.store.isBehind, frontend.bringsMessage(frame, in: input) { return .heldBack }
         do throws(HeaderError) {
             try header.decode(frame, in: input)
         } catch {
             input.consume(frame.size)
             return .malformed(reason: error.description)
         }
-        if header.isSend, broker.store.isBehind { return .heldBack }
         handle(BrokerRequest(header: header, input: input, body: frame.body))
         input.consume(frame.size)
         return .handled
@@ -121,6 +125,7 @@ public final class BrokerSession {
         }
         frontend.stateEndBefore = broker.store.answeredStateEnd
         do throws(Refusal) {
+            if isGuarded { try authorize(request) }
             try dispatch(request)
         } catch {
             refuse(request, error)
