@@ -23,10 +23,12 @@ let rooms: [Room] = [
     Room(1, "Bytes", imports: ["Base", "CISAL"]),
     Room(1, "Compression", imports: ["Bytes", "CCompression"]),
     Room(1, "Telemetry", imports: ["Base"]),
-    Room(2, "Runtime", imports: ["Base", "Bytes", "Telemetry", "CLibuv"]),
+    Room(2, "Runtime", imports: ["Base", "Bytes", "Telemetry", "CLibuv", "COpenSSL"]),
     Room(3, "Model", imports: ["Base", "Bytes"]),
     Room(4, "Storage", imports: ["Base", "Bytes", "Telemetry", "Model"]),
-    Room(5, "RemotingProtocol", path: "Protocols/Remoting", imports: ["Base", "Bytes", "Model", "Compression"]),
+    Room(
+        5, "RemotingProtocol", path: "Protocols/Remoting",
+        imports: ["Base", "Bytes", "Model", "Compression", "COpenSSL"]),
     Room(6, "BrokerCore", imports: ["Base", "Bytes", "Telemetry", "Model", "Storage"]),
     Room(6, "NameService", imports: ["Base", "Bytes", "Telemetry", "Model"]),
     Room(
@@ -54,6 +56,8 @@ let rooms: [Room] = [
 let systemLibraries: [Target] = [
     .systemLibrary(name: "CLibuv", path: "Sources/C/CLibuv", pkgConfig: "libuv", providers: [.apt(["libuv1-dev"])]),
     .systemLibrary(name: "CISAL", path: "Sources/C/CISAL", pkgConfig: "libisal", providers: [.apt(["libisal-dev"])]),
+    .systemLibrary(
+        name: "COpenSSL", path: "Sources/C/COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
     .systemLibrary(
         name: "CCompression", path: "Sources/C/CCompression",
         providers: [.apt(["zlib1g-dev", "liblz4-dev", "libzstd-dev"])]

@@ -3,7 +3,7 @@
 # Arguments are further packages.
 set -euo pipefail
 
-packages=(pkg-config libuv1-dev libisal-dev zlib1g-dev liblz4-dev libzstd-dev zstd "$@")
+packages=(pkg-config libuv1-dev libisal-dev libssl-dev zlib1g-dev liblz4-dev libzstd-dev zstd "$@")
 
 missing=()
 for package in "${packages[@]}"; do

@@ -1,11 +1,17 @@
 import Compression
 import Model
 import RemotingProtocol
+import Runtime
 
 /// How a ``RocketMQClient`` finds and speaks to its cluster. Every default is RocketMQ's (remoting reference §1.13).
 public struct ClientConfiguration: Sendable {
     /// Where the name servers listen, each as `host:port`. The first that answers is used until it fails.
     public var nameServers: [String]
+    /// Speaks TLS to every server; nil speaks plainly. `TLSClientConfiguration()` believes the roots of the system and checks that
+    /// certificates name the addresses that the name server tells; RocketMQ's own clients check neither.
+    public var tls: TLSClientConfiguration?
+    /// Signs every request, for servers with access control; nil signs none.
+    public var credentials: Credentials?
     /// How headers are written. Every server since RocketMQ 3 reads both; JSON is easier to read in a capture.
     public var encoding = HeaderEncoding.binary
     /// Tells this client from others on the same host: part of the client's id, `address@instanceName`. Nil takes the

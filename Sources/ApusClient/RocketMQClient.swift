@@ -1,6 +1,7 @@
 import Base
 import Glibc
 import Model
+import RemotingProtocol
 import Runtime
 import Telemetry
 
@@ -23,8 +24,14 @@ public final class RocketMQClient: Sendable {
     public var clientID: String { core.identity.clientID }
 
     /// Makes a client; nothing is sent before its first call.
-    /// - Throws: ``ClientError`` when the process has no room for a thread or descriptors.
+    /// - Throws: ``ClientError`` when the process has no room for a thread or descriptors, or a file of certificates is wrong.
     public init(_ configuration: ClientConfiguration, log: Log = .silent) throws(ClientError) {
+        let tls: TLSContext?
+        do throws(TLSError) {
+            tls = try configuration.tls.map { (tls) throws(TLSError) in try TLSContext(client: tls) }
+        } catch {
+            throw ClientError(.invalidArgument, "TLS cannot be used: \(error)", underlying: error)
+        }
         let thread: LoopThread
         do throws(RuntimeError) {
             thread = try LoopThread(named: "rocketmq-client", log: log)
@@ -33,7 +40,7 @@ public final class RocketMQClient: Sendable {
         }
         let identity = ClientIdentity(instanceName: configuration.instanceName)
         core = ClientCore(
-            thread, configuration: configuration, identity: identity, log: log.labelled("client"))
+            thread, configuration: configuration, identity: identity, tls: tls, log: log.labelled("client"))
         ids = MessageIDGenerator(
             address: identity.address, process: getpid(), number: UInt32.random(in: 0...UInt32.max))
     }

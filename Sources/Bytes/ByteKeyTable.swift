@@ -104,3 +104,6 @@ public struct ByteKeyTable<Value> {
         return hash ^ (hash >> 32)
     }
 }
+
+extension ByteKeyTable.Entry: Sendable where Value: Sendable {}
+extension ByteKeyTable: Sendable where Value: Sendable {}

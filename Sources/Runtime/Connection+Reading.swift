@@ -81,13 +81,21 @@ extension Connection {
     /// Where the kernel shall put what it has.
     fileprivate func room() -> UnsafeMutableRawBufferPointer {
         loop.turnClock.startTurn()
+        guard isPlain || tls?.filter == nil else { return freeRoom(of: loop.records, loop.records.capacity) }
+        let buffer = bufferForContent()
+        guard buffer === loop.readBuffer else { return freeRoom(of: buffer, roomForFrame(buffer.count)) }
+        return freeRoom(of: buffer, buffer.capacity - buffer.count)
+    }
+
+    /// Where the next bytes go: behind the unfinished frame, if there is one.
+    func bufferForContent() -> ByteBuffer {
         let shared = loop.readBuffer
-        guard let input else { return freeRoom(of: shared, shared.capacity) }
-        guard input.count <= Self.copiedPieceMaximum else { return freeRoom(of: input, roomForFrame(input.count)) }
+        guard let input else { return shared }
+        guard input.count <= Self.copiedPieceMaximum else { return input }
         shared.append(input.bytes)
         loop.buffers.recycle(input)
         self.input = nil
-        return freeRoom(of: shared, shared.capacity - shared.count)
+        return shared
     }
 
     private func roomForFrame(_ present: Int) -> Int {
@@ -108,6 +116,7 @@ extension Connection {
     }
 
     fileprivate func didRead(_ result: Int) {
+        guard isPlain else { return didReadGuarded(result) }
         let buffer = input ?? loop.readBuffer
         if result > 0 {
             // The room was reserved by `room`, so this moves nothing.
@@ -123,7 +132,7 @@ extension Connection {
         }
     }
 
-    private func ended(_ status: Int32) {
+    func ended(_ status: Int32) {
         if status == UV_EOF.rawValue {
             close(.peerClosed, .afterFlush)
         } else {
@@ -131,7 +140,7 @@ extension Connection {
         }
     }
 
-    private func deliver(_ buffer: ByteBuffer) {
+    func deliver(_ buffer: ByteBuffer) {
         expected = 0
         isDelivering = true
         let before = buffer.count
@@ -158,7 +167,7 @@ extension Connection {
     }
 
     /// Finds a place for what the handler left.
-    private func keep(_ buffer: ByteBuffer) {
+    func keep(_ buffer: ByteBuffer) {
         if buffer.isEmpty || !isOpen {
             buffer.removeAll()
             if let input { loop.buffers.recycle(input) }

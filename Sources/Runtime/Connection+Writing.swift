@@ -16,7 +16,10 @@ extension Connection {
     }
 
     /// Bytes that the kernel has not taken yet.
-    public var unsentBytes: Int { isClosed ? 0 : (gathering?.count ?? 0) + uv_stream_get_write_queue_size(stream) }
+    public var unsentBytes: Int {
+        guard !isClosed else { return 0 }
+        return (gathering?.count ?? 0) + (tls?.records?.count ?? 0) + uv_stream_get_write_queue_size(stream)
+    }
 
     /// Says that ``output`` has got more. It leaves at the end of the turn.
     public func outputAdded() {
@@ -42,13 +45,23 @@ extension Connection {
     func flush() {
         isDirty = false
         guard state == .open || state == .flushing else { return }
-        if writing == nil { writeGathered() }
+        if !isPlain {
+            writeRecords()
+        } else if writing == nil {
+            writeGathered()
+        }
         account()
         settleOutput()
     }
 
     private func writeGathered() {
         guard let output = gathering, !output.isEmpty else { return }
+        gathering = nil
+        write(output)
+    }
+
+    /// Gives `output` to the kernel, and what it does not take to libuv.
+    func write(_ output: ByteBuffer) {
         let sent = output.withUnsafeMutableBytes { bytes -> Int32 in
             var slice = uvBuffer(bytes)
             return uv_try_write(stream, &slice, 1)
@@ -57,9 +70,9 @@ extension Connection {
             countSent(Int(sent))
             output.consume(Int(sent))
         } else if sent < 0, sent != UV_EAGAIN.rawValue {
+            loop.buffers.recycle(output)
             return broke(sent)
         }
-        gathering = nil
         if output.isEmpty { loop.buffers.recycle(output) } else { writeRest(output) }
     }
 
@@ -88,7 +101,7 @@ extension Connection {
         account()
         guard status == 0 else { return broke(status) }
         countSent(size)
-        if gathering != nil { markDirty() } else { settleOutput() }
+        if gathering != nil || tls?.records != nil || owesGoodbye { markDirty() } else { settleOutput() }
     }
 
     private func countSent(_ size: Int) {
@@ -99,7 +112,7 @@ extension Connection {
     /// Draws the consequences of how much is unsent now.
     private func settleOutput() {
         if state == .flushing {
-            if unsentBytes == 0 { closeSocket() }
+            if unsentBytes == 0, !owesGoodbye { closeSocket() }
         } else if isOpen, isCongested {
             guard unsentBytes <= options.outputLowWatermark else {
                 if !mayRead { stopReading() }

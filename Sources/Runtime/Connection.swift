@@ -33,6 +33,9 @@ public final class Connection: HandleOwner {
     let socket: UnsafeMutablePointer<uv_tcp_t>
     private(set) var state = State.connecting
     var handler: (any ConnectionHandler)?
+    /// Bytes go as they are. False while the first byte has not said so, and with TLS; see Connection+TLS.swift.
+    var isPlain = true
+    var tls: ConnectionTLS?
     private var closeReason = CloseReason.loopStopped
     private weak var listener: Listener?
     /// Where the loop keeps this connection.
@@ -106,6 +109,7 @@ public final class Connection: HandleOwner {
             loop.peers.opened(peer)
         }
         loop.add(self)
+        if let server = listener?.tls { awaitFirstByte(server) }
         handler = choose(self)
         guard handler != nil else {
             discard()
@@ -147,8 +151,9 @@ public final class Connection: HandleOwner {
             closeReason = reason
             stopReading()
             state = .flushing
+            if !isPlain { forgetWhatCannotLeave() }
             loop.log.debug("connection closes", ["peer": "\(peer)", "reason": "\(reason)"])
-            if mode == .abort || unsentBytes == 0 { closeSocket() } else { markDirty() }
+            if mode == .abort || unsentBytes == 0 && !owesGoodbye { closeSocket() } else { markDirty() }
         }
     }
 
@@ -166,6 +171,7 @@ public final class Connection: HandleOwner {
         stopReading()
         if let gathering { loop.buffers.recycle(gathering) }
         gathering = nil
+        if !isPlain { endTLS() }
         account()
         uv_close(handle(socket), connectionClosed)
     }
@@ -194,7 +200,8 @@ public final class Connection: HandleOwner {
     /// that they hold, output that gathers with its bytes: its buffer is shared again at the end of the turn.
     @inline(__always)
     func account() {
-        let bytes = (input?.capacity ?? 0) + (writing?.capacity ?? 0) + (gathering?.count ?? 0)
+        let bytes =
+            (input?.capacity ?? 0) + (writing?.capacity ?? 0) + (gathering?.count ?? 0) + (tls?.records?.count ?? 0)
         guard bytes != accountedBytes else { return }
         loop.heldBytes += bytes - accountedBytes
         accountedBytes = bytes
@@ -212,6 +219,8 @@ public final class Connection: HandleOwner {
         let quiet = now.milliseconds(since: lastTraffic)
         if state == .flushing, quiet >= Self.lingerSeconds * 1000 {
             closeSocket()
+        } else if state == .open, !isPlain, isHandshakeOverdue(now) {
+            handshakeFailed("the handshake takes too long", .abort)
         } else if state == .open, options.idleSeconds > 0, quiet >= Int64(options.idleSeconds) * 1000 {
             loop.log.info("connection was idle", ["peer": "\(peer)"])
             loop.counters.idle += 1

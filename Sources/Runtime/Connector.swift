@@ -7,13 +7,15 @@ extension EventLoop {
     /// Exactly one of the two closures is called, on the loop, in a later turn (at once if the loop has stopped).
     /// - Parameters:
     ///   - timeoutMilliseconds: for everything together.
+    ///   - tls: how to speak TLS; the handshake is over when `connected` is called. Nil connects plainly.
     ///   - connected: chooses the handler; with nil the connection is closed again.
     public func connect(
         host: String, port: Int, timeoutMilliseconds: Int64 = 3000, options: ConnectionOptions = .client,
+        tls: TLSContext? = nil,
         connected: @escaping (Connection) -> (any ConnectionHandler)?, failed: @escaping (RuntimeError) -> Void
     ) {
         requireOnLoop()
-        Connector(self, host, port, options, connected, failed).start(timeoutMilliseconds)
+        Connector(self, host, port, options, tls, connected, failed).start(timeoutMilliseconds)
     }
 }
 
@@ -23,6 +25,7 @@ final class Connector {
     private let host: String
     private let port: Int
     private let options: ConnectionOptions
+    private let tls: TLSContext?
     private var connected: ((Connection) -> (any ConnectionHandler)?)?
     private var failed: ((RuntimeError) -> Void)?
     /// Addresses not yet tried, last one first.
@@ -32,13 +35,14 @@ final class Connector {
     private var timer: LoopTimer?
 
     init(
-        _ loop: EventLoop, _ host: String, _ port: Int, _ options: ConnectionOptions,
+        _ loop: EventLoop, _ host: String, _ port: Int, _ options: ConnectionOptions, _ tls: TLSContext?,
         _ connected: @escaping (Connection) -> (any ConnectionHandler)?, _ failed: @escaping (RuntimeError) -> Void
     ) {
         self.loop = loop
         self.host = host
         self.port = port
         self.options = options
+        self.tls = tls
         self.connected = connected
         self.failed = failed
     }
@@ -130,8 +134,24 @@ final class Connector {
             connection.discard()
             return tryNext(status)
         }
+        if let tls {
+            attempt = connection
+            return connection.beginTLS(tls, host: host) { [weak self] outcome in self?.ended(connection, outcome) }
+        }
         guard let connected = finish()?.connected else { return connection.discard() }
         _ = connection.open(listener: nil, connected)
+    }
+
+    /// The handshake is over, or failed, for the reason given. Another address of the same name would fail alike.
+    private func ended(_ connection: Connection, _ failure: String?) {
+        guard connection === attempt else { return }
+        attempt = nil
+        guard let (connected, failed) = finish() else { return connection.discard() }
+        if let failure {
+            failed(RuntimeError(untrusted: failure, subject: "\(host):\(port)"))
+        } else {
+            connection.takeOver(connected)
+        }
     }
 
     // MARK: - The end

@@ -38,6 +38,9 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
     /// What every connection reads into. 256 KiB holds a batch of a pipelining producer in one call of the kernel.
     let readBuffer = ByteBuffer(capacity: 256 * 1024)
     let buffers = BufferPool()
+    /// What connections with TLS read into, and where their records pass. The loop's first such connection makes them.
+    private(set) lazy var records = ByteBuffer(capacity: 64 * 1024)
+    private(set) lazy var wire = TLSWire()
     /// Where handlers of closed connections write; emptied at the end of each turn.
     let discarded = ByteBuffer()
     var connections: [Connection] = []

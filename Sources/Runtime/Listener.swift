@@ -22,6 +22,8 @@ public final class Listener: HandleOwner {
     private let poll = UnsafeMutablePointer<uv_poll_t>.allocate(capacity: 1)
     private let limits: AcceptLimits
     private let options: ConnectionOptions
+    /// How it treats the first byte; nil takes every byte for plain.
+    let tls: TLSServer?
     private var accept: Accept?
     private var lastComplaint: MonotonicTime?
     private var silentComplaints = 0
@@ -33,14 +35,14 @@ public final class Listener: HandleOwner {
 
     fileprivate init(
         _ loop: EventLoop, _ descriptor: Int32, _ address: HostAddress, _ limits: AcceptLimits,
-        _ options: ConnectionOptions,
-        _ accept: @escaping Accept
+        _ options: ConnectionOptions, _ tls: TLSServer?, _ accept: @escaping Accept
     ) throws(RuntimeError) {
         self.loop = loop
         self.descriptor = descriptor
         self.address = address
         self.limits = limits
         self.options = options
+        self.tls = tls
         self.accept = accept
         let status = uv_poll_init(loop.loop, poll, descriptor)
         guard status == 0 else {
@@ -158,9 +160,10 @@ extension EventLoop {
     ///   - backlog: connections that may wait in the kernel; it caps the number at `net.core.somaxconn`.
     ///   - limits: connections beyond them are closed at once.
     ///   - maximumConnections: the only limit, when there are no `limits`.
+    ///   - tls: who gets TLS; nil takes every connection for plain.
     public func listen(
         host: String, port: Int, backlog: Int = 1024, limits: AcceptLimits? = nil, maximumConnections: Int = 65_536,
-        options: ConnectionOptions = ConnectionOptions(), accept: @escaping Listener.Accept
+        options: ConnectionOptions = ConnectionOptions(), tls: TLSServer? = nil, accept: @escaping Listener.Accept
     ) throws(RuntimeError) -> Listener {
         requireOnLoop()
         let subject = "\(host):\(port)"
@@ -175,8 +178,7 @@ extension EventLoop {
         do throws(RuntimeError) {
             return try Listener(
                 self, descriptor, address.hostAddress, limits ?? AcceptLimits(connectionsMaximum: maximumConnections),
-                options,
-                accept)
+                options, tls, accept)
         } catch {
             Glibc.close(descriptor)
             throw error

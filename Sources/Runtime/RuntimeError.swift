@@ -16,6 +16,8 @@ public struct RuntimeError: Error, Equatable, Sendable, CustomStringConvertible 
         case tooManyOpenFiles
         /// The loop was stopped before the operation ended.
         case stopped
+        /// The TLS handshake failed: a certificate that is not believed, or a peer that does not speak TLS.
+        case untrusted
         case other
     }
     public var kind: Kind
@@ -32,6 +34,14 @@ public struct RuntimeError: Error, Equatable, Sendable, CustomStringConvertible 
         self.operation = operation
         self.subject = subject
         message = describe(status)
+    }
+
+    /// - Parameter message: why a handshake failed.
+    init(untrusted message: String, subject: String) {
+        kind = .untrusted
+        operation = "connect"
+        self.subject = subject
+        self.message = message
     }
 
     public var description: String { "\(operation) \(subject): \(message)" }

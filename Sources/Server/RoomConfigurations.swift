@@ -78,6 +78,7 @@ extension Configuration {
         view.version = DataVersion(timestamp: started)
         for setting in Setting.all where setting.roles.contains(role) {
             if case .ignored = setting.support { continue }
+            if setting.kind == .secret { continue }
             view.settings.append((setting.key, value(setting.key).text))
         }
         for name in BrokerSettingsView.protected.sorted() where !view.settings.contains(where: { $0.name == name }) {

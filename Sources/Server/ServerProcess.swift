@@ -16,6 +16,7 @@ public final class ServerProcess {
     private let log: Log
     private let loop: EventLoop
     private let disk: LoopDisk
+    private let security: ServerSecurity
     private var listeners: [Listener] = []
     private var nameServerFrontend: NameServerFrontend?
     private var brokerFrontend: BrokerFrontend?
@@ -48,6 +49,7 @@ public final class ServerProcess {
         }
         disk = LoopDisk(loop: loop)
         loop.memoryBudget = configuration.integer("maximumPeerMemory")
+        security = try ServerSecurity(configuration.security, clock: loop.clock, log: log)
         started = Started(bindAddress: configuration.text("bindAddress"))
     }
 
@@ -58,6 +60,7 @@ public final class ServerProcess {
     ///   - announce: called at the same moment.
     /// - Throws: ``ServerError``: why it could not start, or what went wrong before it was stopped.
     public func run(readyFile: String?, announce: @escaping (Started) -> Void) throws(ServerError) {
+        security.watch(on: loop)
         if configuration.role != .broker { try startNameServer() }
         if configuration.role != .nameServer { try startBroker() }
         for signal in [SIGINT, SIGTERM] {
@@ -87,7 +90,8 @@ public final class ServerProcess {
         tools.isTopicListEnabled = settings.listsClusterTopics
         tools.fixedProperties["listenPort"] = "\(settings.listener.port)"
         tools.fixedProperties["kvConfigPath"] = settings.keyValueFile
-        let frontend = NameServerFrontend(server: server, configuration: tools, log: log)
+        let frontend = NameServerFrontend(
+            server: server, configuration: tools, requestGuard: security.requestGuard, log: log)
         nameServerFrontend = frontend
         let listener = try listen(settings.listener) { frontend.accept($0) }
         frontend.start(on: loop)
@@ -114,7 +118,7 @@ public final class ServerProcess {
         do throws(RuntimeError) {
             let listener = try loop.listen(
                 host: settings.host, port: settings.port, limits: limits,
-                options: options, accept: accept)
+                options: options, tls: security.tls, accept: accept)
             listeners.append(listener)
             return listener
         } catch {
@@ -143,11 +147,13 @@ public final class ServerProcess {
         }
         if broker.needsForeignState { try adopt(settings.store.root, broker) }
         let frontend = BrokerFrontend(
-            broker: broker, flushTimeoutMilliseconds: settings.store.flushTimeout.milliseconds, log: log)
+            broker: broker, flushTimeoutMilliseconds: settings.store.flushTimeout.milliseconds,
+            requestGuard: security.requestGuard, log: log)
         frontend.storeFailed = { [weak self] error in
             // Reads go on: what is flushed is all there. Whoever stops the process learns of it by its exit code.
             self?.failure = ServerError("the store has failed: \(error.description)")
         }
+        frontend.tls = security.tls
         frontend.settings = configuration.brokerView(started: broker.started)
         frontend.processFacts = { [weak self] in ProcessFacts(self?.listeners ?? []) }
         brokerFrontend = frontend
@@ -202,7 +208,7 @@ public final class ServerProcess {
                 identity: identity,
                 haAddress: "\(address.host):\(port + 1)", dataVersion: { broker.topicVersion },
                 topics: { broker.topics.map(\.configuration) }),
-            loop: loop, log: log)
+            loop: loop, tls: security.outgoing.tls, log: log)
         broker.topicChanged = { [unowned broker, unowned registrar] name in
             registrar.topicsChanged(broker.topic(name).map { [$0.configuration] } ?? [])
         }
@@ -210,7 +216,8 @@ public final class ServerProcess {
         registrar.onRegistered = { [weak self] _, reply in self?.registered(reply) }
         registrar.start()
         let propagation = TopicPropagation(
-            TopicPropagationConfiguration(nameServers: endpoints), identity: identity, loop: loop, log: log)
+            TopicPropagationConfiguration(nameServers: endpoints), identity: identity, loop: loop,
+            security: security.outgoing, log: log)
         broker.topicAutoCreated = { [weak propagation] in propagation?.topicCreated($0) }
         self.propagation = propagation
     }

@@ -47,7 +47,8 @@ enum ConfigurationCommands {
     private static func row(
         _ setting: Setting, _ configuration: Configuration, isShort: Bool, in role: Setting.Roles
     ) -> [OutputTable.Cell] {
-        let value = configuration.value(setting.key).text
+        var value = configuration.value(setting.key).text
+        if setting.kind == .secret, !value.isEmpty { value = "(hidden)" }
         let origin = configuration.origin(setting.key).description
         let range = setting.kind.range.isEmpty ? setting.kind.name : setting.kind.range
         if isShort { return [.text(setting.key), .text(value), .text(origin), .text(range)] }

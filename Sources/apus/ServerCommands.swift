@@ -25,7 +25,7 @@ enum ServerCommands {
     static let broker = Command(
         "broker", "Start a broker that registers with name servers elsewhere",
         options: [readyFile] + ConfigurationOptions.options(for: .broker),
-        examples: [CommandExample("apus broker -n 192.0.2.7:9876 -c broker.conf", "Join a cluster")]
+        examples: [CommandExample("apus broker --name-server 192.0.2.7:9876 -c broker.conf", "Join a cluster")]
     ) { try run(.broker, $0) }
 
     static let nameServer = Command(

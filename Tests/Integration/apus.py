@@ -48,6 +48,7 @@ class Server:
         self.starts = 0
         # Of the broker and of the name server; 0 takes a free one.
         self.ports = (0, 0)
+        self.bind = "127.0.0.1"
         # A command to run it under (strace, faketime), and variables on top of the environment.
         self.wrap = []
         self.environment = {}
@@ -62,7 +63,7 @@ class Server:
         ready_file = self.folder / f"ready-{id(self)}-{self.starts}.json"
         self.log = self.folder / f"server-{self.starts}.log"
         command = [
-            *self.wrap, str(binary()), "start", "--store", str(self.store), "--bind", "127.0.0.1", "--broker-ip", "127.0.0.1",
+            *self.wrap, str(binary()), "start", "--store", str(self.store), "--bind", self.bind, "--broker-ip", "127.0.0.1",
             "--listen-port", str(self.ports[0]), "--name-server-port", str(self.ports[1]),
             "--ready-file", str(ready_file),
         ]

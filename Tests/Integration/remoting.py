@@ -12,8 +12,9 @@ def frame(header, body=b""):
 
 
 class Connection:
-    def __init__(self, port, timeout=10.0):
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=timeout)
+    def __init__(self, port, timeout=10.0, source=None, host="127.0.0.1"):
+        """With a source, from that address of this machine."""
+        self.socket = socket.create_connection((host, port), timeout, source and (source, 0))
         self.opaque = 0
 
     def __enter__(self):

@@ -107,6 +107,7 @@ final class BrokerConversation {
 
     init(
         disk: SimulatedDisk? = nil, clock: SimulatedClock = SimulatedClock(), flushTimeoutMilliseconds: Int64 = 5_000,
+        requestGuard: RequestGuard = RequestGuard(),
         _ configure: (inout BrokerConfiguration, inout StoreConfiguration) -> Void = { _, _ in }
     ) throws {
         self.clock = clock
@@ -120,11 +121,17 @@ final class BrokerConversation {
         broker = try Broker(
             configuration, store: store, disk: self.disk, clock: clock, random: SeededRandom(seed: 1), log: .silent)
         frontend = BrokerFrontend(
-            broker: broker, flushTimeoutMilliseconds: flushTimeoutMilliseconds, log: .silent)
+            broker: broker, flushTimeoutMilliseconds: flushTimeoutMilliseconds, requestGuard: requestGuard,
+            log: .silent)
         frontend.storeFailed = { [unowned self] in failure = $0 }
     }
 
-    func connect(port: Int32 = 40_000) -> TestClient { TestClient(self, port: port) }
+    func connect(port: Int32 = 40_000) -> TestClient { TestClient(self, peer: .loopback(port: port)) }
+
+    /// A client of another machine.
+    func connectRemotely(from address: UInt32 = 0xC000_0207) -> TestClient {
+        TestClient(self, peer: HostAddress(ipv4: address, port: 5), isLocal: false)
+    }
 
     /// Ends a turn, and lets background work of the disk come to its end.
     func turn() {
@@ -160,13 +167,15 @@ final class TestClient {
     var encoding = HeaderEncoding.json
     var language = LanguageCode.java
     var version = CommandVersion.own
+    /// Signs what it sends.
+    var signer: RequestSigner?
     private(set) var opaque: Int32 = 0
     /// Frames that nobody has looked at yet.
     var inbox: [Received] = []
 
-    init(_ it: BrokerConversation, port: Int32) {
+    init(_ it: BrokerConversation, peer: HostAddress, isLocal: Bool = true) {
         self.it = it
-        session = it.frontend.makeSession(peer: HostAddress.loopback(port: port), output: output)
+        session = it.frontend.makeSession(peer: peer, isLocal: isLocal, output: output)
     }
 
     /// Writes a request and has the session handle it, without ending the turn.
@@ -189,6 +198,7 @@ final class TestClient {
         var writer = CommandWriter(buffer, encoding: encoding)
         writer.version = version
         writer.language = language
+        writer.signer = signer
         writer.begin(request: code, opaque: opaque, isOneway: isOneway)
         for (name, value) in fields { writer.field(name, value) }
         writer.beginBody()

@@ -72,7 +72,9 @@ struct FlushTests {
         var sent: [Int32] = []
         var held: ByteBuffer?
         while held == nil, sent.count < 100 {
-            let request = client.request(.sendMessageV2, TestClient.sendFields("T"), body: body)
+            // JSON escapes the separators of properties, and reading it replaces them in place.
+            let fields = TestClient.sendFields("T", properties: "KEYS\u{1}a \"key\"\u{2}")
+            let request = client.request(.sendMessageV2, fields, body: body)
             switch client.session.next(request) {
             case .handled: sent.append(client.opaque)
             case .heldBack: held = request
@@ -95,6 +97,10 @@ struct FlushTests {
         #expect(try sent.map { try client.answer(to: $0)?.code } == sent.map { _ in 0 })
         let after = client.send(.getMaximumOffset, [("topic", "T"), ("queueId", "0")])
         #expect(try client.answer(to: after)?.fields["offset"] == String(sent.count))
+        let pull = client.send(.pullMessage, TestClient.pullFields("T", from: Int64(sent.count - 1)))
+        it.turn()
+        let last = try #require(try client.answer(to: pull)?.messages().first)
+        #expect(last.properties.hasPrefix("KEYS\u{1}a \"key\"\u{2}CLUSTER\u{1}"), "\(last.properties.debugDescription)")
     }
 
     @Test("many sends of one turn share one flush")

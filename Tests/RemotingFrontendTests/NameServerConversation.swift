@@ -55,10 +55,13 @@ final class NameServerConversation {
     var version: Int32 = CommandVersion.own
     private var opaque: Int32 = 0
 
-    init() {
+    /// Signs what is sent.
+    var signer: RequestSigner?
+
+    init(requestGuard: RequestGuard = RequestGuard()) {
         server = NameServer(configuration: NameServerConfiguration(), clock: clock, log: .silent)
-        frontend = NameServerFrontend(server: server, log: .silent)
-        session = frontend.makeSession(peer: "127.0.0.1:1")
+        frontend = NameServerFrontend(server: server, requestGuard: requestGuard, log: .silent)
+        session = frontend.makeSession(peer: .loopback(port: 1))
     }
 
     /// The bytes of a request.
@@ -69,6 +72,7 @@ final class NameServerConversation {
         let buffer = ByteBuffer()
         var writer = CommandWriter(buffer, encoding: encoding)
         writer.version = version
+        writer.signer = signer
         writer.begin(request: code, opaque: opaque, isOneway: isOneway)
         for (name, value) in fields { writer.field(name, value) }
         writer.beginBody()

@@ -31,7 +31,7 @@ struct NameServerReplayTests {
         func session(_ connection: Int) -> NameServerSession {
             let key = "\(scenario) \(connection)"
             if let session = sessions[key] { return session }
-            let session = it.frontend.makeSession(peer: key)
+            let session = it.frontend.makeSession(peer: .loopback(port: 4))
             sessions[key] = session
             return session
         }

@@ -155,7 +155,7 @@ struct NameServerSessionTests {
 
     @Test("a broker that leaves, by request or by the end of its connection, takes its routes along")
     func leaving() throws {
-        let other = it.frontend.makeSession(peer: "127.0.0.1:2")
+        let other = it.frontend.makeSession(peer: .loopback(port: 2))
         try it.register(topics: [.topic("T")], on: other)
         #expect(try it.ask(.unregisterBroker, NameServerConversation.identity()).code == 0)
         #expect(try it.ask(.getRouteInfoByTopic, [("topic", "T")]).code == 17)

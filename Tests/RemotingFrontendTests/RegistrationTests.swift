@@ -52,7 +52,7 @@ final class RegistrationExchange {
         change(&configuration)
         conversation = RegistrationConversation(
             broker.description(id: id, port: 10_911 + Int(id)), configuration, log: .silent)
-        session = it.frontend.makeSession(peer: "broker")
+        session = it.frontend.makeSession(peer: .loopback(port: 3))
     }
 
     var now: MonotonicTime { it.clock.monotonic }

@@ -38,6 +38,14 @@ struct SettingTests {
         #expect(try #require(Setting.named(key)).environmentName == name)
     }
 
+    @Test("dots in a key are underscores in its variable")
+    func environmentNames() throws {
+        #expect(try #require(Setting.named("tls.server.certPath")).environmentName == "APUS_TLS_SERVER_CERT_PATH")
+        #expect(
+            try #require(Setting.named("tls.server.need.client.auth")).environmentName
+                == "APUS_TLS_SERVER_NEED_CLIENT_AUTH")
+    }
+
     @Test(
         "values are read in their unit",
         arguments: [
@@ -60,7 +68,7 @@ struct SettingTests {
             ("mappedFileSizeCommitLog", "99999999999999999999"), ("mappedFileSizeCommitLog", "9223372036854775807G"),
             ("fileReservedTime", "30m"), ("deleteWhen", "24"), ("deleteWhen", ""), ("deleteWhen", "4;x"),
             ("namesrvAddr", "nohost"), ("namesrvAddr", ":9876"), ("namesrvAddr", "a:0"), ("namesrvAddr", "a b:1"),
-            ("flushDiskType", "MAYBE_FLUSH"), ("aclEnable", "true"), ("brokerId", "1"),
+            ("flushDiskType", "MAYBE_FLUSH"), ("tls.server.mode", "on"), ("brokerId", "1"),
         ])
     func valuesAreRefused(key: String, text: String) throws {
         #expect(try #require(Setting.named(key)).kind.parse(text) == nil)

@@ -1,13 +1,15 @@
 import ApusClient
 import Base
 import Model
+import Runtime
 
 /// What all commands share that talk to a cluster: their options, a client for the time of one command, and what errors of
 /// the client mean to the shell.
 enum Cluster {
-    static let options: [CommandOption] = [
-        .nameServer, CommandOption("namesrv", .text("HOST:PORT"), "The same as --name-server"), .timeout,
-    ]
+    static let options: [CommandOption] =
+        [
+            .nameServer, CommandOption("namesrv", .text("HOST:PORT"), "The same as --name-server"), .timeout,
+        ] + ServerTrust.options
 
     static let clusterOption = CommandOption("cluster", .text("NAME"), "Only brokers of this cluster; without it, all")
     static let brokerOption = CommandOption(
@@ -32,6 +34,8 @@ enum Cluster {
         var configuration = ClientConfiguration(nameServers: addresses)
         configuration.requestTimeout = invocation.duration("timeout")
         configuration.connectTimeout = invocation.duration("timeout")
+        configuration.tls = ServerTrust.tls(invocation)
+        configuration.credentials = try ServerTrust.credentials(invocation)
         return configuration
     }
 
@@ -52,11 +56,18 @@ enum Cluster {
     /// What an error of the client is to the shell and to the person in front of it.
     static func failure(_ error: ClientError, nameServers: [String] = []) -> CommandFailure {
         let servers = nameServers.joined(separator: ", ")
+        if let reason = distrust(error) {
+            return CommandFailure(
+                .unreachable, reason,
+                advice: "--tls-trust names the roots to believe; --tls-any-name is for certificates that name no host")
+        }
         switch error.code {
         case .noNameServer:
             return CommandFailure(
                 .unreachable, "no name server answers at \(servers)",
-                advice: "is 'apus start' running there? --name-server or NAMESRV_ADDR names another one")
+                advice:
+                    "is 'apus start' running there? --name-server or NAMESRV_ADDR names another one; does it want --tls?"
+            )
         case .connectionFailed, .connectionClosed, .timedOut:
             return CommandFailure(
                 .unreachable, text(error),
@@ -78,6 +89,14 @@ enum Cluster {
         default:
             return CommandFailure(.failure, text(error))
         }
+    }
+
+    /// Why no TLS connection came about, when that is what an error comes from.
+    private static func distrust(_ error: ClientError) -> String? {
+        var cause: (any Error)? = error
+        while let current = cause as? ClientError { cause = current.underlying }
+        guard let runtime = cause as? RuntimeError, runtime.kind == .untrusted else { return nil }
+        return "no TLS connection to \(runtime.subject): \(runtime.message)"
     }
 
     private static func text(_ error: ClientError) -> String {

@@ -64,6 +64,7 @@ extension ClientCore {
         guard let call = waits[number] as? any PendingCall else { return }
         var writer = CommandWriter(connection.output, encoding: configuration.encoding)
         writer.language = .other
+        writer.signer = signer
         call.write(number, into: &writer)
         connection.outputAdded()
         if call.isOneway {
@@ -111,7 +112,7 @@ extension ClientCore {
         }
         peer.state = .connecting
         loop.connect(
-            host: host, port: port, timeoutMilliseconds: max(1, configuration.connectTimeout.milliseconds),
+            host: host, port: port, timeoutMilliseconds: max(1, configuration.connectTimeout.milliseconds), tls: tls,
             connected: { connection in self.connected(peer, connection) },
             failed: { error in self.failedToConnect(peer, error) })
     }

@@ -14,6 +14,10 @@ actor ClientCore {
     nonisolated let configuration: ClientConfiguration
     nonisolated let identity: ClientIdentity
     nonisolated let log: Log
+    /// Nil speaks plainly.
+    nonisolated let tls: TLSContext?
+    /// Signs every request; nil signs none.
+    let signer: RequestSigner?
     nonisolated var unownedExecutor: UnownedSerialExecutor { loop.asUnownedSerialExecutor() }
 
     /// Runs the loop, and stops when the core goes: jobs of the client's actors, which all hold the core, never outlive it.
@@ -49,11 +53,14 @@ actor ClientCore {
     private(set) var isClosed = false
     private var runners: [CheckedContinuation<Void, Never>] = []
 
-    init(_ thread: LoopThread, configuration: ClientConfiguration, identity: ClientIdentity, log: Log) {
+    init(_ thread: LoopThread, configuration: ClientConfiguration, identity: ClientIdentity, tls: TLSContext?, log: Log)
+    {
         self.thread = thread
         self.configuration = configuration
         self.identity = identity
         self.log = log
+        self.tls = tls
+        signer = configuration.credentials.flatMap { RequestSigner($0) }
         waits = WaitList(thread.loop)
     }
 

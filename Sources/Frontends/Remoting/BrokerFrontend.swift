@@ -14,6 +14,8 @@ import Telemetry
 public final class BrokerFrontend {
     public let broker: Broker
     let log: Log
+    /// Who may ask for what.
+    let requestGuard: RequestGuard
     /// `syncFlushTimeout`, in ms.
     let flushTimeoutMilliseconds: Int64
     /// Requests are handled one at a time, so one header and one buffer of each kind serve all connections.
@@ -46,6 +48,8 @@ public final class BrokerFrontend {
     private var hasFailed = false
     /// What tools see and may not change; see ``BrokerSettingsView``.
     public var settings = BrokerSettingsView()
+    /// How the listener treats TLS, for the figures that tools see.
+    public var tls: TLSServer?
 
     /// Requests that were refused, by the code of the answer.
     private(set) var refusals: [Int32: Int64] = [:]
@@ -65,9 +69,12 @@ public final class BrokerFrontend {
     /// How often held pulls are looked at while there are any.
     static let tickMilliseconds: Int64 = 10
 
-    public init(broker: Broker, flushTimeoutMilliseconds: Int64 = 5_000, log: Log) {
+    public init(
+        broker: Broker, flushTimeoutMilliseconds: Int64 = 5_000, requestGuard: RequestGuard = RequestGuard(), log: Log
+    ) {
         self.broker = broker
         self.log = log.labelled("broker")
+        self.requestGuard = requestGuard
         self.flushTimeoutMilliseconds = flushTimeoutMilliseconds
         clockWatch = ClockWatch((broker.timestamp, broker.monotonic))
         clusterProperty =
@@ -95,8 +102,9 @@ public final class BrokerFrontend {
     }
 
     /// A session whose answers are appended to `output` instead of a connection's.
-    public func makeSession(peer: HostAddress, output: ByteBuffer) -> BrokerSession {
-        BrokerSession(self, peer: peer, output: output)
+    /// - Parameter isLocal: whether the peer is on this machine.
+    public func makeSession(peer: HostAddress, isLocal: Bool = true, output: ByteBuffer) -> BrokerSession {
+        BrokerSession(self, peer: peer, isLocal: isLocal, output: output)
     }
 
     func closed(_ session: BrokerSession) {
@@ -146,6 +154,14 @@ public final class BrokerFrontend {
             waker = nil
             wakeTime = .max
         }
+    }
+
+    /// Whether a frame at the front of `input` brings a message. Looks at a copy of its header: reading JSON replaces escapes in
+    /// place, and this frame may have to be read again.
+    func bringsMessage(_ frame: Frame, in input: ByteBuffer) -> Bool {
+        let copy = ByteBuffer(capacity: frame.header.upperBound)
+        copy.append(input.bytes.extracting(0..<frame.header.upperBound))
+        return (try? header.decode(frame.withoutBody, in: copy)) != nil && header.isSend
     }
 
     /// Reads nothing more from a producer while the disk is behind.

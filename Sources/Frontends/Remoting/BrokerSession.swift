@@ -34,19 +34,23 @@ public final class BrokerSession {
     /// Whether the send at the front of the input waits for its quota, and whether it has got it.
     @exclusivity(unchecked) var waitsForQuota = false
     @exclusivity(unchecked) var hasQuota = false
+    /// Whether requests must be authorized before they are handled.
+    private let isGuarded: Bool
 
     init(_ frontend: BrokerFrontend, peer: HostAddress, connection: Connection) {
         clientLimits = frontend.broker.quotaConnected(peer)
         self.frontend = frontend
         self.peer = peer
+        isGuarded = frontend.requestGuard.guards(isLocal: HostAddress.areOneMachine(peer, connection.local))
         self.connection = connection
         ownOutput = nil
     }
 
-    init(_ frontend: BrokerFrontend, peer: HostAddress, output: ByteBuffer) {
+    init(_ frontend: BrokerFrontend, peer: HostAddress, isLocal: Bool, output: ByteBuffer) {
         clientLimits = frontend.broker.quotaConnected(peer)
         self.frontend = frontend
         self.peer = peer
+        isGuarded = frontend.requestGuard.guards(isLocal: isLocal)
         ownOutput = output
     }
 
@@ -117,13 +121,15 @@ public final class BrokerSession {
         } catch {
             return .malformed(reason: error.description)
         }
+        if broker.store.isBehind || frontend.flushedGate.isFull, frontend.bringsMessage(frame, in: input) {
+            return .heldBack
+        }
         do throws(HeaderError) {
             try header.decode(frame, in: input)
         } catch {
             input.consume(frame.size)
             return .malformed(reason: error.description)
         }
-        if header.isSend, broker.store.isBehind || frontend.flushedGate.isFull { return .heldBack }
         handle(BrokerRequest(header: header, input: input, body: frame.body))
         if waitsForQuota { return .heldBack }
         input.consume(frame.size)
@@ -136,6 +142,7 @@ public final class BrokerSession {
         }
         frontend.stateEndBefore = broker.store.answeredStateEnd
         do throws(Refusal) {
+            if isGuarded { try authorize(request) }
             try dispatch(request)
         } catch {
             refuse(request, error)

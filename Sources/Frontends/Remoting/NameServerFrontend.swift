@@ -11,17 +11,21 @@ public final class NameServerFrontend {
     public let server: NameServer
     public internal(set) var configuration: NameServerFrontendConfiguration
     let log: Log
+    /// Who may change what.
+    let requestGuard: RequestGuard
     /// Requests are handled one at a time, so one header serves all connections.
     let header = CommandHeader()
     private var connections: [ConnectionToken: Connection] = [:]
     private var lastToken: UInt64 = 0
 
     public init(
-        server: NameServer, configuration: NameServerFrontendConfiguration = NameServerFrontendConfiguration(), log: Log
+        server: NameServer, configuration: NameServerFrontendConfiguration = NameServerFrontendConfiguration(),
+        requestGuard: RequestGuard = RequestGuard(), log: Log
     ) {
         self.server = server
         self.configuration = configuration
         self.log = log.labelled("name server")
+        self.requestGuard = requestGuard
     }
 
     /// Begins to drop silent brokers. Call it once, on the loop that the connections belong to.
@@ -34,15 +38,17 @@ public final class NameServerFrontend {
 
     /// The session for a new connection.
     public func accept(_ connection: Connection) -> any ConnectionHandler {
-        let session = makeSession(peer: connection.peer.description)
+        let isLocal = HostAddress.areOneMachine(connection.peer, connection.local)
+        let session = makeSession(peer: connection.peer, isLocal: isLocal)
         connections[session.token] = connection
         return session
     }
 
     /// A session without a connection: bytes in, bytes out.
-    public func makeSession(peer: String) -> NameServerSession {
+    /// - Parameter isLocal: whether the peer is on this machine.
+    public func makeSession(peer: HostAddress, isLocal: Bool = true) -> NameServerSession {
         lastToken += 1
-        return NameServerSession(self, token: ConnectionToken(lastToken), peer: peer)
+        return NameServerSession(self, token: ConnectionToken(lastToken), peer: peer, isLocal: isLocal)
     }
 
     /// Drops the brokers that were silent for too long, and closes their connections, as RocketMQ does.

@@ -14,12 +14,15 @@ public final class NameServerSession {
     let frontend: NameServerFrontend
     /// Names this connection to the name server.
     public let token: ConnectionToken
-    let peer: String
+    let peer: HostAddress
+    /// Whether administrative requests must be authorized.
+    private let isGuarded: Bool
 
-    init(_ frontend: NameServerFrontend, token: ConnectionToken, peer: String) {
+    init(_ frontend: NameServerFrontend, token: ConnectionToken, peer: HostAddress, isLocal: Bool) {
         self.frontend = frontend
         self.token = token
         self.peer = peer
+        isGuarded = frontend.requestGuard.guards(isLocal: isLocal)
     }
 
     var server: NameServer { frontend.server }
@@ -69,6 +72,7 @@ public final class NameServerSession {
         let start = output.count
         var writer = CommandWriter(output, encoding: header.encoding)
         do throws(NameServerFailure) {
+            if isGuarded, header.requestCode.isNameServerAdministration { try authorize(request) }
             try handle(request, &writer)
             let size = output.count - start
             guard size <= Limits.frameSizeMaximum else { throw .answerTooLarge(size: size) }
@@ -78,13 +82,29 @@ public final class NameServerSession {
         if header.isOneway { output.truncate(to: start) }
     }
 
+    /// Routes are for everybody, as in RocketMQ; changes are for operators. Brokers register without credentials.
+    private func authorize(_ request: NameServerRequest) throws(NameServerFailure) {
+        let guardian = frontend.requestGuard
+        let input = request.input
+        do throws(Refusal) {
+            guard guardian.controlsAccess else { throw guardian.remoteAdministration(request.header, peer) }
+            let account = try guardian.account(of: request.header, body: request.body, in: input.bytes, peer: peer)
+            if let account { try guardian.requireAdministrator(account, request.header, peer) }
+        } catch {
+            throw .denied(error.remark)
+        }
+    }
+
     private func refuse(
         _ request: NameServerRequest, _ failure: NameServerFailure, _ writer: inout CommandWriter, _ start: Int
     ) {
         let (code, remark) = failure.response
         frontend.log.debug(
             "request refused",
-            ["peer": peer, "request": String(request.header.code), "code": code.description, "remark": remark])
+            [
+                "peer": peer.description, "request": String(request.header.code), "code": code.description,
+                "remark": remark,
+            ])
         writer.buffer.truncate(to: start)
         writer = CommandWriter(writer.buffer, encoding: writer.encoding)
         writer.begin(response: code, to: request.header, remark: .text(remark))
@@ -130,7 +150,8 @@ extension NameServerSession: ConnectionHandler {
             case .handled: connection.outputAdded()
             case .incomplete(let bytes): return connection.expect(bytes: bytes)
             case .malformed(let reason):
-                frontend.log.warning("connection closed: not the remoting protocol", ["peer": peer, "reason": reason])
+                frontend.log.warning(
+                    "connection closed: not the remoting protocol", ["peer": peer.description, "reason": reason])
                 return connection.reject(reason)
             }
         }
@@ -139,7 +160,7 @@ extension NameServerSession: ConnectionHandler {
     public func drained(_ connection: Connection) {}
 
     public func closed(_ connection: Connection, reason: CloseReason) {
-        frontend.log.debug("connection closed", ["peer": peer, "reason": reason.description])
+        frontend.log.debug("connection closed", ["peer": peer.description, "reason": reason.description])
         close()
     }
 }

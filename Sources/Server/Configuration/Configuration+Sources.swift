@@ -40,13 +40,16 @@ extension Configuration {
         for (name, value) in environment.sorted(by: { $0.key < $1.key }) where name.hasPrefix("APUS_") {
             if let setting = settings[name] {
                 assignments.append(Assignment(key: setting.key, value: value, origin: .environment(name)))
-            } else if name != "APUS_CONFIG" {
+            } else if !commandVariables.contains(name) {
                 let nearest = settings.keys.sorted().min { editDistance($0, name) < editDistance($1, name) } ?? ""
                 notes.append("environment \(name) is not a setting of Apus; the nearest is \(nearest)")
             }
         }
         return (assignments, notes)
     }
+
+    /// Variables of commands, not of settings.
+    private static let commandVariables: Set<String> = ["APUS_CONFIG", "APUS_ACCESS_KEY", "APUS_SECRET_KEY"]
 
     /// What `--set key=value` says; nil when there is no `=`.
     public static func assignment(fromSet text: String) -> Assignment? {
@@ -57,7 +60,7 @@ extension Configuration {
     }
 
     /// The whole file as text.
-    private static func readText(_ path: String) throws(ConfigurationError) -> String {
+    static func readText(_ path: String) throws(ConfigurationError) -> String {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else { throw cannotRead(path) }
         defer { close(descriptor) }

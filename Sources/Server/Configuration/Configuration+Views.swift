@@ -18,6 +18,32 @@ public struct ListenerSettings: Sendable {
     public var idleTime: Duration
 }
 
+/// Who gets TLS, who may do what, and how this process approaches other servers. Paths are empty where there is none.
+public struct SecuritySettings: Sendable {
+    /// `disabled`, `permissive` or `enforcing`.
+    public var tlsMode: String
+    public var certificate: String
+    public var key: String
+    public var keyPassword: String
+    /// `none`, `optional` or `require`.
+    public var clientAuthentication: String
+    public var clientTrust: String
+    public var handshakeTimeout: Duration
+    public var outgoing: OutgoingTLSSettings
+    public var controlsAccess: Bool
+    public var accessFile: String
+    public var credentialsFile: String
+    public var allowsRemoteAdministration: Bool
+}
+
+public struct OutgoingTLSSettings: Sendable {
+    public var isEnabled: Bool
+    public var trust: String
+    public var certificate: String
+    public var key: String
+    public var keyPassword: String
+}
+
 public struct BrokerSettings: Sendable {
     public var listener: ListenerSettings
     /// Empty: the server finds out.
@@ -157,6 +183,19 @@ extension Configuration {
             addsOrderConfiguration: boolean("orderMessageEnable"),
             scanInterval: duration("scanNotActiveBrokerInterval"),
             listsAllTopics: boolean("enableAllTopicList"), listsClusterTopics: boolean("enableTopicList"))
+    }
+
+    public var security: SecuritySettings {
+        SecuritySettings(
+            tlsMode: text("tls.server.mode"), certificate: text("tls.server.certPath"), key: text("tls.server.keyPath"),
+            keyPassword: text("tls.server.keyPassword"), clientAuthentication: text("tls.server.need.client.auth"),
+            clientTrust: text("tls.server.trustCertPath"), handshakeTimeout: duration("tlsHandshakeTimeout"),
+            outgoing: OutgoingTLSSettings(
+                isEnabled: boolean("tls.enable") || text("tls.server.mode") == "enforcing",
+                trust: text("tls.client.trustCertPath"), certificate: text("tls.client.certPath"),
+                key: text("tls.client.keyPath"), keyPassword: text("tls.client.keyPassword")),
+            controlsAccess: boolean("aclEnable"), accessFile: text("aclFile"), credentialsFile: text("credentialsFile"),
+            allowsRemoteAdministration: boolean("allowRemoteAdministration"))
     }
 
     private func listener(port: Int) -> ListenerSettings {

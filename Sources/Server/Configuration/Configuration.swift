@@ -94,7 +94,22 @@ public struct Configuration: Sendable {
         if integer("maxIndexNum") < integer("maxHashSlotNum") / 100 {
             problems.append("maxIndexNum must be at least a hundredth of maxHashSlotNum")
         }
-        return problems
+        return problems + securityProblems()
+    }
+
+    /// A server that looks guarded must be.
+    private func securityProblems() -> [String] {
+        let needs: [(isUsed: Bool, what: String, key: String)] = [
+            (text("tls.server.mode") == "enforcing", "tls.server.mode=enforcing", "tls.server.certPath"),
+            (!text("tls.server.certPath").isEmpty, "tls.server.certPath", "tls.server.keyPath"),
+            (
+                text("tls.server.need.client.auth") != "none", "tls.server.need.client.auth",
+                "tls.server.trustCertPath"
+            ),
+            (!text("tls.client.certPath").isEmpty, "tls.client.certPath", "tls.client.keyPath"),
+            (boolean("aclEnable"), "aclEnable=true", "aclFile"),
+        ]
+        return needs.filter { $0.isUsed && text($0.key).isEmpty }.map { "\($0.what) needs \($0.key)" }
     }
 
     private mutating func noteWhatHasNoEffect() {

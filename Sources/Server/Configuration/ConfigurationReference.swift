@@ -31,7 +31,8 @@ public enum ConfigurationReference {
     }
 
     private static let chapters: [(String, [Setting])] = [
-        ("Network", Setting.network), ("Who this broker is", Setting.identity), ("Topics and groups", Setting.topics),
+        ("Network", Setting.network), ("Security", Setting.security),
+        ("Who this broker is", Setting.identity), ("Topics and groups", Setting.topics),
         ("Consumers", Setting.consumers), ("Transactions", Setting.transactions), ("Store", Setting.store),
         ("Retention", Setting.retention), ("Message index", Setting.index), ("Name server", Setting.nameServer),
     ]

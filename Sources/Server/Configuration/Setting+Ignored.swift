@@ -123,8 +123,12 @@ extension Setting {
             highSpeedMode commercialEnable commercialTimerCount commercialTransCount commercialBigCount
             commercialBaseCount productEnvName clusterTest configStorePath returnOrderTopicConfigToBroker
             notifyMinBrokerIdChanged deleteTopicWithBrokerRegistration needWaitForService waitSecondsForService
-            validateSystemTopicWhenUpdateTopic rejectPullConsumerEnable useTLS
+            validateSystemTopicWhenUpdateTopic rejectPullConsumerEnable
             """
+        ),
+        (
+            "it follows from the other TLS settings: a peer's certificate is checked when there are roots to check it by",
+            "useTLS tls.server.authClient tls.client.authServer tls.test.mode.enable tls.config.file"
         ),
     ]
 }

@@ -5,7 +5,7 @@ import Base
 extension Setting {
     /// Every setting, in the order in which they are shown. Keys are unique.
     public static let all: [Setting] =
-        network + identity + topics + consumers + transactions + timers + quotas + store + retention + index
+        network + security + identity + topics + consumers + transactions + timers + quotas + store + retention + index
         + nameServer
         + ignored
 
@@ -81,9 +81,6 @@ extension Setting {
             "What clients may do: 4 reads, 2 writes, 6 both. Without 2, sends are refused and routes say so."),
         Setting("regionId", .text, "DefaultRegion", "Region name in the answer to each send."),
         Setting("traceOn", .boolean, "true", "Tells producers whether to trace, in the answer to each send."),
-        Setting(
-            "aclEnable", .choice(["false"]), "false",
-            "Access control. Not available yet, so only false is accepted: a broker that looks guarded must be."),
     ]
 
     // MARK: - Topics and groups

@@ -25,6 +25,8 @@ public struct Setting: Sendable {
         case bytes(ClosedRange<Int64>)
         case choice([String])
         case text
+        /// Text that is never shown again: not by `apus config show`, not to tools, not in the log.
+        case secret
         /// Addresses `host:port` joined by semicolons; may be empty.
         case addresses
         /// Hours of a day from 0 to 23, joined by semicolons.
@@ -78,11 +80,16 @@ public struct Setting: Sendable {
 
     private static let byKey = Dictionary(uniqueKeysWithValues: all.map { ($0.key, $0) })
 
-    /// The name of the environment variable: `listenPort` is `APUS_LISTEN_PORT`, `brokerIP1` is `APUS_BROKER_IP1`.
+    /// The name of the environment variable: `listenPort` is `APUS_LISTEN_PORT`, `brokerIP1` is
+    /// `APUS_BROKER_IP1`, `tls.server.mode` is `APUS_TLS_SERVER_MODE`.
     public var environmentName: String {
         let letters = Array(key)
         var name = "APUS_"
         for (index, letter) in letters.enumerated() {
+            guard letter != "." else {
+                name += "_"
+                continue
+            }
             if index > 0, letter.isUppercase {
                 let startsWord = index + 1 < letters.count && letters[index + 1].isLowercase
                 if !letters[index - 1].isUppercase || startsWord { name += "_" }
@@ -112,6 +119,7 @@ extension Setting.Kind {
         case .bytes: "bytes"
         case .choice: "choice"
         case .text: "text"
+        case .secret: "secret"
         case .addresses: "addresses"
         case .hours: "hours of day"
         case .delays: "delays"
@@ -128,7 +136,7 @@ extension Setting.Kind {
         case .bytes(let range):
             "a size from \(range.lowerBound) to \(range.upperBound) bytes (K, M, G or T may follow)"
         case .choice(let names): "one of " + names.joined(separator: ", ")
-        case .text: "text"
+        case .text, .secret: "text"
         case .addresses: "addresses like 127.0.0.1:9876, joined by semicolons"
         case .hours: "hours from 0 to 23, joined by semicolons"
         case .delays: "delays like '1s 5s 10m 2h 1d', joined by spaces"
@@ -142,7 +150,7 @@ extension Setting.Kind {
             "\(range.lowerBound)–\(range.upperBound)"
         case .choice(let names): names.joined(separator: " | ")
         case .boolean: "true | false"
-        case .text, .addresses, .hours, .delays: ""
+        case .text, .secret, .addresses, .hours, .delays: ""
         }
     }
 }

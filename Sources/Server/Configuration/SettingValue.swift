@@ -32,7 +32,7 @@ extension Setting.Kind {
         case .bytes(let range): return Self.within(range, Self.bytes(text))
         case .choice(let names):
             return names.first { $0.lowercased() == text.lowercased() }.map { .text($0) }
-        case .text:
+        case .text, .secret:
             return .text(text)
         case .addresses:
             let parts = text.split(separator: ";").map { String($0).trimmingSpaces() }.filter { !$0.isEmpty }

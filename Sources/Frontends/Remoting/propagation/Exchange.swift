@@ -33,24 +33,27 @@ final class Exchange: ConnectionHandler {
     /// Sends the requests and calls back once, in a later turn: with all answers in the order of the requests, or with nil when
     /// the server could not be reached or did not answer in time.
     static func run(
-        _ requests: [Request], to endpoint: NameServerEndpoint, on loop: EventLoop, timeoutMilliseconds: Int64,
-        _ completion: @escaping ([Answer]?) -> Void
+        _ requests: [Request], to endpoint: NameServerEndpoint, on loop: EventLoop, security: OutgoingSecurity,
+        timeoutMilliseconds: Int64, _ completion: @escaping ([Answer]?) -> Void
     ) {
         let exchange = Exchange(requests, completion)
-        loop.connect(host: endpoint.host, port: endpoint.port, timeoutMilliseconds: timeoutMilliseconds) { connection in
+        loop.connect(
+            host: endpoint.host, port: endpoint.port, timeoutMilliseconds: timeoutMilliseconds, tls: security.tls
+        ) { connection in
             exchange.timer = loop.schedule(afterMilliseconds: timeoutMilliseconds) { [weak connection] in
                 connection?.close("no answer in time", .abort)
             }
-            exchange.speak(connection)
+            exchange.speak(connection, security.signer)
             return exchange
         } failed: { _ in
             exchange.end(nil)
         }
     }
 
-    private func speak(_ connection: Connection) {
+    private func speak(_ connection: Connection, _ signer: RequestSigner?) {
         for (index, request) in requests.enumerated() {
             var writer = CommandWriter(connection.output, encoding: .json)
+            writer.signer = signer
             writer.begin(request: request.code, opaque: Int32(index))
             request.fields(&writer)
             writer.end()

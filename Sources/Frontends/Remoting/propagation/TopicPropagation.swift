@@ -30,6 +30,7 @@ public final class TopicPropagation {
     private let configuration: TopicPropagationConfiguration
     private let identity: BrokerIdentity
     private let loop: EventLoop
+    private let security: OutgoingSecurity
     private let log: Log
     private var pending: [String: Pending] = [:]
     private var isRunning = false
@@ -41,11 +42,13 @@ public final class TopicPropagation {
     private static let topicsPerRound = 256
 
     public init(
-        _ configuration: TopicPropagationConfiguration, identity: BrokerIdentity, loop: EventLoop, log: Log
+        _ configuration: TopicPropagationConfiguration, identity: BrokerIdentity, loop: EventLoop,
+        security: OutgoingSecurity = OutgoingSecurity(), log: Log
     ) {
         self.configuration = configuration
         self.identity = identity
         self.loop = loop
+        self.security = security
         self.log = log.labelled("propagation")
         pauseMilliseconds = configuration.pauseMillisecondsMinimum
     }
@@ -94,7 +97,7 @@ public final class TopicPropagation {
     private func findPeers(_ nameServers: ArraySlice<NameServerEndpoint>, _ body: @escaping ([Peer]?) -> Void) {
         guard let nameServer = nameServers.first else { return body(nil) }
         Exchange.run(
-            [Exchange.Request(code: .getBrokerClusterInfo)], to: nameServer, on: loop,
+            [Exchange.Request(code: .getBrokerClusterInfo)], to: nameServer, on: loop, security: security,
             timeoutMilliseconds: configuration.timeoutMilliseconds
         ) { [weak self] answers in
             guard let self else { return }
@@ -155,7 +158,8 @@ public final class TopicPropagation {
 
     private func ask(_ peer: Peer, _ requests: [Exchange.Request], _ body: @escaping ([Exchange.Answer]?) -> Void) {
         Exchange.run(
-            requests, to: peer.endpoint, on: loop, timeoutMilliseconds: configuration.timeoutMilliseconds, body)
+            requests, to: peer.endpoint, on: loop, security: security,
+            timeoutMilliseconds: configuration.timeoutMilliseconds, body)
     }
 
     private func refused(_ topic: TopicConfiguration, _ peer: Peer, _ answer: Exchange.Answer) {

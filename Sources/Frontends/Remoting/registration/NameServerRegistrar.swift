@@ -21,13 +21,14 @@ public final class NameServerRegistrar {
     private static let goodbyeMilliseconds: Int64 = 1_000
 
     public init(
-        _ configuration: NameServerRegistrarConfiguration, broker: RegisteredBroker, loop: EventLoop, log: Log
+        _ configuration: NameServerRegistrarConfiguration, broker: RegisteredBroker, loop: EventLoop,
+        tls: TLSContext? = nil, log: Log
     ) {
         self.loop = loop
         self.configuration = configuration
         let log = log.labelled("registration")
         links = configuration.nameServers.map { endpoint in
-            NameServerLink(endpoint, loop, broker, configuration, log: log) { [weak self] reply in
+            NameServerLink(endpoint, loop, tls, broker, configuration, log: log) { [weak self] reply in
                 self?.onRegistered?(endpoint, reply)
             }
         }

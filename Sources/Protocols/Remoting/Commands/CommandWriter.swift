@@ -16,12 +16,17 @@ public struct CommandWriter {
     public var language = LanguageCode.java
     /// Written as the frame's `version`.
     public var version = CommandVersion.own
+    /// Signs each request that is written; nil signs nothing.
+    public var signer: RequestSigner?
 
     private var stage = Stage.idle
     /// Positions in the buffer, valid between `begin` and `end`.
     private var frameStart = 0
     private var fieldsSizePosition = 0
     private var hasFields = false
+    private var headerEnd = 0
+    /// Where the signature of the request under way goes; nil when it gets none.
+    private var signaturePosition: Int?
     /// What JSON writes behind the fields.
     private var flag: Int32 = 0
     private var opaque: Int32 = 0
@@ -199,12 +204,14 @@ public struct CommandWriter {
     /// Ends the header. What is appended to ``buffer`` from now to ``end()`` is the body.
     public mutating func beginBody() {
         precondition(stage == .header, "a body outside a command")
+        if let signer, flag & 1 == 0 { writeCredentials(of: signer) }
         stage = .body
         switch encoding {
         case .json: endJSON()
         case .binary: endValue(fieldsSizePosition)
         }
-        let headerSize = buffer.count - frameStart - Frame.prefixSize
+        headerEnd = buffer.count
+        let headerSize = headerEnd - frameStart - Frame.prefixSize
         precondition(headerSize <= 0xFF_FFFF, "a header of \(headerSize) bytes does not fit the marker")
         buffer.patch(
             bigEndian: UInt32(encoding.rawValue) << 24 | UInt32(truncatingIfNeeded: headerSize), at: frameStart + 4)
@@ -219,6 +226,19 @@ public struct CommandWriter {
         let length = buffer.count - frameStart - 4
         precondition(length <= Int(Int32.max), "a frame of \(length) bytes")
         buffer.patch(bigEndian: UInt32(truncatingIfNeeded: length), at: frameStart)
+        guard let signer, let position = signaturePosition else { return }
+        signaturePosition = nil
+        signer.sign(buffer, from: frameStart, headerEnd: headerEnd, encoding: encoding, place: position)
+    }
+
+    /// Names who asks, and leaves room for the signature, which only the end of the body completes.
+    private mutating func writeCredentials(of signer: RequestSigner) {
+        field("AccessKey", signer.credentials.accessKey)
+        field("SecurityToken", signer.credentials.securityToken)
+        let position = beginField("Signature")
+        signaturePosition = buffer.count
+        buffer.append("                            ")
+        endField(position)
     }
 
     /// Takes back everything since `begin`.
@@ -226,6 +246,7 @@ public struct CommandWriter {
         precondition(stage != .idle, "a command was taken back that had not begun")
         stage = .idle
         remark = .none
+        signaturePosition = nil
         buffer.truncate(to: frameStart)
     }
 

@@ -20,6 +20,12 @@ public struct Frame: Equatable, Sendable {
     /// Bytes of the whole frame.
     @inlinable public var size: Int { range.count }
 
+    /// The frame as if its body were empty: for a copy of its header.
+    public var withoutBody: Frame {
+        let end = header.upperBound
+        return Frame(range: range.lowerBound..<end, header: header, body: end..<end, encoding: encoding)
+    }
+
     /// Bytes before the header: the length and the marker.
     public static let prefixSize = 8
 

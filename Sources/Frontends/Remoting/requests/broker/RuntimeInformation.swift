@@ -22,6 +22,7 @@ extension BrokerSession {
         }
         addLoop(to: &table)
         frontend.addFaults(to: &table)
+        addRefusals(to: &table)
         for (name, value) in Self.withoutMeaning { table[name] = value }
         table["brokerVersionDesc"] = "V4_9_8"
         table["brokerVersion"] = String(CommandVersion.own)

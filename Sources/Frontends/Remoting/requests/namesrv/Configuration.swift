@@ -1,3 +1,4 @@
+import Base
 import Bytes
 import NameService
 import RemotingProtocol
@@ -20,7 +21,7 @@ extension NameServerSession {
             } else if let fixed = frontend.configuration.fixedProperties[name] {
                 guard fixed == value else { throw .settingFixed(name) }
             } else {
-                frontend.log.warning("unknown setting passed over", ["name": name, "peer": peer])
+                frontend.log.warning("unknown setting passed over", ["name": name, "peer": peer.description])
             }
         }
         frontend.switches = switches

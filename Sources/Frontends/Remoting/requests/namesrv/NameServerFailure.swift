@@ -16,6 +16,8 @@ enum NameServerFailure: Error, Equatable {
     case settingInvalid(name: String, value: String, expected: String)
     case server(NameServerError)
     case answerTooLarge(size: Int)
+    /// Not from whom, or from where, it came.
+    case denied(String)
 
     /// Code and remark (remoting reference §1.3, §1.6).
     var response: (code: ResponseCode, remark: String) {
@@ -46,6 +48,7 @@ enum NameServerFailure: Error, Equatable {
             } else {
                 (.systemError, error.description)
             }
+        case .denied(let reason): (.noPermission, reason)
         case .answerTooLarge(let size): (.systemError, "the answer of \(size) bytes does not fit a frame")
         }
     }

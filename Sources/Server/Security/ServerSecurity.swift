@@ -1,0 +1,154 @@
+import Base
+import BrokerCore
+import Glibc
+import RemotingFrontend
+import RemotingProtocol
+import Runtime
+import Telemetry
+
+/// Certificates and accounts of this process: read at start, and again when their files change or on SIGHUP. What was read
+/// last and was right counts; a file that is wrong is reported and changes nothing.
+final class ServerSecurity {
+    let tls: TLSServer
+    /// How this process approaches other servers.
+    let outgoing: OutgoingSecurity
+    /// Who may ask for what.
+    let requestGuard: RequestGuard
+    private let log: Log
+    private var certificateFiles: FileWatch
+    private var accessFile: FileWatch
+
+    /// Time between two looks at the files. A look is a few calls of stat, so it is made on the loop.
+    private static let intervalMilliseconds: Int64 = 1_000
+
+    /// - Throws: ``ServerError``: which file is wrong, and how.
+    init(_ settings: SecuritySettings, clock: any Clock, log: Log) throws(ServerError) {
+        self.log = log.labelled("security")
+        let configuration = settings.tlsServer
+        let signer = try Self.signer(settings.credentialsFile)
+        do throws(TLSError) {
+            tls = try TLSServer(
+                TLSServer.Mode(rawValue: settings.tlsMode) ?? .permissive, configuration,
+                handshakeMilliseconds: settings.handshakeTimeout.milliseconds, log: log)
+            outgoing = OutgoingSecurity(
+                tls: settings.outgoing.isEnabled ? try TLSContext(client: settings.tlsClient) : nil,
+                signer: signer)
+        } catch {
+            throw ServerError("TLS cannot be used: \(error)")
+        }
+        accessFile = FileWatch(settings.controlsAccess ? [settings.accessFile] : [])
+        requestGuard = RequestGuard(
+            rules: settings.controlsAccess ? try Self.rules(settings.accessFile) : nil,
+            allowsRemoteAdministration: settings.allowsRemoteAdministration, clock: clock, log: log)
+        certificateFiles = FileWatch(configuration?.paths ?? [])
+        let files: [String?] = [configuration?.keyPath, accessFile.paths.first, settings.credentialsFile]
+        for case let path? in files where !path.isEmpty { warnIfReadableByAll(path) }
+    }
+
+    /// Begins to look at the files.
+    func watch(on loop: EventLoop) {
+        loop.onSignal(SIGHUP) { [weak self] in self?.reload() }
+        loop.schedule(
+            afterMilliseconds: Self.intervalMilliseconds, repeatingEveryMilliseconds: Self.intervalMilliseconds
+        ) { [weak self] in self?.look() }
+    }
+
+    private func look() {
+        if certificateFiles.hasChanged() { reloadCertificates() }
+        if accessFile.hasChanged() { reloadAccounts() }
+    }
+
+    private func reload() {
+        log.notice("SIGHUP: reading certificates and accounts again")
+        _ = certificateFiles.hasChanged()
+        _ = accessFile.hasChanged()
+        reloadCertificates()
+        reloadAccounts()
+    }
+
+    private func reloadCertificates() {
+        guard !certificateFiles.paths.isEmpty else { return }
+        do throws(TLSError) {
+            try tls.reload()
+            log.notice("certificates read again", ["file": certificateFiles.paths[0]])
+        } catch {
+            log.error("certificates not read: those from before stay in use", ["reason": error.description])
+        }
+    }
+
+    private func reloadAccounts() {
+        guard let path = accessFile.paths.first else { return }
+        do throws(ServerError) {
+            let rules = try Self.rules(path)
+            requestGuard.replace(rules)
+            log.notice("accounts read again", ["file": path, "accounts": "\(rules.accounts.count)"])
+        } catch {
+            log.error("accounts not read: those from before stay in force", ["reason": error.description])
+        }
+    }
+
+    private static func signer(_ path: String) throws(ServerError) -> RequestSigner? {
+        guard !path.isEmpty else { return nil }
+        let text: String
+        do throws(ConfigurationError) {
+            text = try Configuration.readText(path)
+        } catch {
+            throw ServerError("credentials cannot be used: \(error.description)")
+        }
+        do throws(CredentialsError) {
+            return RequestSigner(try Credentials(parsing: text))
+        } catch {
+            throw ServerError("credentials cannot be used: \(path): \(error)")
+        }
+    }
+
+    private static func rules(_ path: String) throws(ServerError) -> AccessRules {
+        let text: String
+        do throws(ConfigurationError) {
+            text = try Configuration.readText(path)
+        } catch {
+            throw ServerError("access control cannot be used: \(error.description)")
+        }
+        do throws(BlockTextError) {
+            return try PlainAccessFile.parse(text)
+        } catch {
+            throw ServerError("access control cannot be used: \(path): \(error.description)")
+        }
+    }
+
+    private func warnIfReadableByAll(_ path: String) {
+        guard FileWatch.isReadableByAll(path) else { return }
+        log.warning("a file with secrets can be read by every user of this machine; chmod 600", ["file": path])
+    }
+}
+
+extension SecuritySettings {
+    /// Nil without a certificate.
+    fileprivate var tlsServer: TLSServerConfiguration? {
+        guard !certificate.isEmpty else { return nil }
+        var result = TLSServerConfiguration(certificatePath: certificate, keyPath: key)
+        result.keyPassword = keyPassword.isEmpty ? nil : keyPassword
+        result.trustPath = clientTrust.isEmpty ? nil : clientTrust
+        switch clientAuthentication {
+        case "optional": result.clientAuthentication = .optional
+        case "require": result.clientAuthentication = .require
+        default: result.clientAuthentication = .none
+        }
+        return result
+    }
+
+    /// Other servers are known by address, which their certificates seldom name, so only the root is checked.
+    fileprivate var tlsClient: TLSClientConfiguration {
+        var result = TLSClientConfiguration()
+        result.trustPath = outgoing.trust.isEmpty ? nil : outgoing.trust
+        result.verifiesServer = !outgoing.trust.isEmpty
+        result.checksServerName = false
+        let hasOwn = !outgoing.certificate.isEmpty
+        let path = hasOwn ? outgoing.certificate : certificate
+        let password = hasOwn ? outgoing.keyPassword : keyPassword
+        result.certificatePath = path.isEmpty ? nil : path
+        result.keyPath = path.isEmpty ? nil : hasOwn ? outgoing.key : key
+        result.keyPassword = password.isEmpty ? nil : password
+        return result
+    }
+}
