@@ -429,4 +429,39 @@ struct ClusterTests {
             }
         }
     }
+
+    @Test("tools hear from a member where it stands, and how it is")
+    func questions() async throws {
+        try await TestCluster.with { cluster in
+            try await RocketMQClient.with(cluster.configuration) { client in
+                try await client.administration.createTopic(topic("T", queues: 2))
+                try await send(20, to: "T", client)
+                let inbox = Inbox([])
+                let consumer = client.pushConsumer(consumerConfiguration("g", "T"))
+                let task = Task { try await consumer.consume { message in inbox.add(message) } }
+                let isRead = await eventually { inbox.value.count == 20 }
+                #expect(isRead)
+                let broker = try #require(try await client.administration.masters().first).address
+                let clientID = client.core.identity.clientID
+                let status = try await client.core.call(
+                    Request(
+                        .invokeBrokerToGetConsumerStatus, GetConsumerStatusHeader(topic: "T", group: "g"),
+                        json: GetConsumerStatusBody.self), to: broker)
+                let offsets = try #require(status.consumers[clientID])
+                #expect(offsets.count == 2)
+                #expect(offsets.values.reduce(0) { $0 + $1.rawValue } == 20)
+                let information = try await client.core.call(
+                    Request(
+                        .getConsumerRunningInfo,
+                        GetConsumerRunningInfoHeader(consumerGroup: "g", clientID: clientID),
+                        json: ConsumerRunningInfo.self), to: broker)
+                #expect(information.document["mqTable"]?.members?.count ?? 0 >= 2)
+                #expect(information.document["properties"]?["PROP_CONSUME_TYPE"] == "CONSUME_PASSIVELY")
+                let topics = information.document["subscriptionSet"]?.arrayValue?.compactMap { $0["topic"]?.stringValue }
+                #expect(topics?.contains("T") == true)
+                task.cancel()
+                try await task.value
+            }
+        }
+    }
 }

@@ -8,6 +8,9 @@ import pytest
 from apus import binary, eventually
 from messages import bodies, message
 
+# The only way to tell the C++ client that a message could not be handled is to raise.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
 
 def rows(server, *words):
     return json.loads(server.run(*words, "--output", "json"))

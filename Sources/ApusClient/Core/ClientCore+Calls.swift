@@ -183,6 +183,8 @@ extension ClientCore {
                 let body = try? command.json(ResetOffsetBody.self), let consumer = consumerCores[header.group]
             else { return }
             Task { await consumer.reset(body.offsets) }
+        case .getConsumerStatusFromClient: tellStatus(command, on: connection)
+        case .getConsumerRunningInfo: tellRunningInformation(command, on: connection)
         case .checkTransactionState: check(command, from: peer.address)
         case .pushReplyMessageToClient:
             if let objection = takeReply(command) {
@@ -197,7 +199,7 @@ extension ClientCore {
         }
     }
 
-    private func respond(
+    func respond(
         _ code: ResponseCode, to command: ReceivedCommand, on connection: Connection, _ remark: String? = nil
     ) {
         guard !command.header.isOneway else { return }
