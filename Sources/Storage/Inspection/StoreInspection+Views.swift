@@ -139,8 +139,14 @@ extension StoreInspection {
         let scratch = scratch
         scratch.removeAll()
         try scratch.append(from: file, at: 0, count: IndexLayout.headerSize)
+        guard scratch.count == IndexLayout.headerSize, size >= layout.fileSize else {
+            // A crash may leave a file that has just been made without its length.
+            let isNew = scratch.count < IndexLayout.headerSize || IndexHeader(scratch.bytes).isEmpty
+            if report.wasStoppedCleanly || !isNew { noteIndex(path, size, "the file is cut short") }
+            return
+        }
         // One of another size is somebody else's, and ignored by the broker too.
-        guard scratch.count == IndexLayout.headerSize, size == layout.fileSize else { return }
+        guard size == layout.fileSize else { return }
         let header = IndexHeader(scratch.bytes)
         guard Int(header.nextEntry) <= layout.entryCount, header.slotsInUse >= 0,
             Int(header.slotsInUse) <= layout.slotCount
