@@ -142,7 +142,9 @@ extension StoreInspection {
         guard scratch.count == IndexLayout.headerSize, size >= layout.fileSize else {
             // A crash may leave a file that has just been made without its length.
             let isNew = scratch.count < IndexLayout.headerSize || IndexHeader(scratch.bytes).isEmpty
-            if report.wasStoppedCleanly || !isNew { noteIndex(path, size, "the file is cut short") }
+            // One that was made with other settings has four entries to a slot, too.
+            let isOther = size > IndexLayout.headerSize && (size - IndexLayout.headerSize) % 84 == 0
+            if report.wasStoppedCleanly || !isNew, !isOther { noteIndex(path, size, "the file is cut short") }
             return
         }
         // One of another size is somebody else's, and ignored by the broker too.

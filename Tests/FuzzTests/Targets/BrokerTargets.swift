@@ -91,7 +91,7 @@ extension FuzzTarget {
             let frontend = NameServerFrontend(
                 server: server, configuration: NameServerFrontendConfiguration(), log: .silent)
             let output = ByteBuffer()
-            let session = frontend.makeSession(peer: "peer")
+            let session = frontend.makeSession(peer: HostAddress.loopback(port: 1))
             let input = ByteBuffer()
             input.append(bytes)
             while case .handled = session.next(input, output) {}
@@ -110,6 +110,7 @@ private final class BrokerWorld {
         disk = SimulatedDisk(clock: clock)
         var store = StoreConfiguration(root: "store")
         store.segmentSize = 1 << 20
+        store.tailChunkSize = 256 * 1024
         store.messageIndex = MessageIndexConfiguration(slotCount: 100, entryCount: 400)
         guard
             let broker = try? Broker(

@@ -158,6 +158,8 @@ private final class SmallStore {
         var configuration = StoreConfiguration(root: "store")
         configuration.segmentSize = 4096
         configuration.messageSizeMaximum = 1024
+        // The usual ones would cost more than all the rest.
+        configuration.tailChunkSize = 8 * 1024
         configuration.consumeQueue = ConsumeQueueConfiguration(entriesPerFile: 20, tailEntriesMaximum: 4)
         configuration.messageIndex = MessageIndexConfiguration(
             slotCount: 16, entryCount: 33, pendingEntriesMaximum: 8)
