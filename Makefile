@@ -11,7 +11,7 @@ SOURCES     = Package.swift Sources Tests
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help deps run demo test check lint integration bench accounts faults fuzz tsan asan sim docs docc check-docs format release clean
+.PHONY: help deps run demo test check lint integration bench accounts faults fuzz seeded-fuzz tsan asan sim docs docc check-docs format release clean
 
 help: ## Print this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -54,8 +54,18 @@ faults: release .venv/ready ## Real faults: kills, power cuts, damage, full and 
 bench: release ## Measure this build, row by row of docs/performance (ARGS='sends pulls' or 'produce -c 64 --in-flight 1')
 	Scripts/bench.sh $(BUILD)/release/apus $(ARGS)
 
-fuzz: deps ## Throw random and broken bytes at every decoder for a while (N=… rounds each, SEED=…)
+fuzz: deps ## libFuzzer and AddressSanitizer over every decoder and over recovery (T=… seconds each, TARGETS='frame json')
+	SWIFT="$(SWIFT)" SECONDS_EACH=$(or $(T),15) Scripts/fuzz.sh $(TARGETS)
+
+seeded-fuzz: deps ## Throw random and broken bytes at every decoder, without a fuzzer (N=… rounds each, SEED=…)
 	APUS_FUZZ_ROUNDS=$(or $(N),1000000) APUS_FUZZ_SEED=$(SEED) $(SWIFT) test --scratch-path $(BUILD) --filter Fuzz
+
+tsan: deps .venv/ready ## Integration tests and kills against a server under ThreadSanitizer (ARGS='-k push')
+	$(SWIFT) build --scratch-path $(BUILD)-tsan --sanitize=thread --product apus
+	APUS=$(abspath $(BUILD)-tsan/debug/apus) PYTHON=$(PYTHON) Scripts/tsan.sh $(ARGS)
+
+asan: deps ## Unit tests under AddressSanitizer
+	ASAN_OPTIONS=detect_leaks=0 SWIFT_BACKTRACE=enable=no $(SWIFT) test --scratch-path $(BUILD)-asan --sanitize=address
 
 sim: deps ## Run the store and the broker in simulated worlds (N=… seeds, SEED=… for one)
 	APUS_SIM_SEEDS=$(or $(N),1000) APUS_SIM_SEED=$(SEED) $(SWIFT) test --scratch-path $(BUILD) --filter "SimulationTests|TransactionModelTests|TimerTests"

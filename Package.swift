@@ -110,6 +110,13 @@ let testSuites: [(name: String, imports: [String])] = [
         ]
     ),
     ("SimulationTests", ["Base", "Bytes", "Telemetry", "Model", "Storage", "BrokerCore", "Simulation"]),
+    (
+        "FuzzTests",
+        [
+            "Base", "Bytes", "Telemetry", "Model", "Compression", "RemotingProtocol", "Storage", "BrokerCore",
+            "NameService", "RemotingFrontend", "Simulation",
+        ]
+    ),
     ("TidyTests", []),
 ]
 

@@ -36,6 +36,62 @@ struct FlushTests {
         #expect(try client.answer(to: safe)?.code == 0)
     }
 
+    private static let topicFields: [(StaticString, String)] = [
+        ("topic", "U"), ("defaultTopic", "TBW102"), ("readQueueNums", "1"), ("writeQueueNums", "1"), ("perm", "6"),
+        ("topicFilterType", "SINGLE_TAG"), ("topicSysFlag", "0"), ("order", "false"),
+    ]
+    private static let offsetFields: [(StaticString, String)] = [
+        ("consumerGroup", "G"), ("topic", "T"), ("queueId", "0"), ("commitOffset", "0"),
+    ]
+
+    @Test("a created topic and an offset, too, only after the medium has them")
+    func stateChanges() throws {
+        let it = try conversation(.synchronous)
+        let client = it.connect()
+        for (code, fields) in [
+            (RequestCode.updateAndCreateTopic, Self.topicFields), (.updateConsumerOffset, Self.offsetFields),
+        ] {
+            let change = client.send(code, fields)
+            let question = client.send(.getMaximumOffset, [("topic", "T"), ("queueId", "0")])
+            it.frontend.endTurn()
+            #expect(try client.answer(to: question)?.code == 0)
+            #expect(try client.answer(to: change) == nil, "\(code)")
+            while it.disk.runCompletions() > 0 {}
+            #expect(try client.answer(to: change)?.code == 0)
+        }
+    }
+
+    @Test("an offset is answered when it is written, also while the disk makes writers wait")
+    func offsetOnSlowDisk() throws {
+        let it = try conversation(.asynchronous)
+        let client = it.connect()
+        it.disk.faults.pushesBack = true
+        let commit = client.send(.updateConsumerOffset, Self.offsetFields)
+        it.frontend.endTurn()
+        #expect(try client.answer(to: commit) == nil)
+        while it.disk.runCompletions() > 0 { it.frontend.endTurn() }
+        #expect(try client.answer(to: commit)?.code == 0)
+    }
+
+    @Test("with a failed disk a new group reads what is there, and nothing more is taken")
+    func failedDisk() throws {
+        let it = try conversation(.synchronous)
+        let client = it.connect()
+        try client.produce("one", to: "T")
+        it.disk.faults.failSynchronize = true
+        let lost = client.send(.sendMessageV2, TestClient.sendFields("T"), body: [2])
+        it.turn()
+        #expect(it.failure != nil)
+        #expect(try client.answer(to: lost) == nil)
+        it.disk.faults.failSynchronize = false
+        let other = it.connect()
+        #expect(
+            try other.ask(.sendMessageV2, TestClient.sendFields("T"), body: [3]).responseCode == .serviceNotAvailable)
+        #expect(try other.ask(.updateAndCreateTopic, Self.topicFields).responseCode == .serviceNotAvailable)
+        #expect(try other.ask(.pullMessage, TestClient.pullFields("T", group: "new")).messages().first?.text == "one")
+        #expect(try other.ask(.getBrokerRuntimeInfo).text.contains("storeFailure"))
+    }
+
     @Test("with asynchronous flush at the end of the turn")
     func asynchronous() throws {
         let it = try conversation(.asynchronous)
