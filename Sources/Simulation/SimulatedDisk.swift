@@ -36,6 +36,19 @@ public final class SimulatedDisk: Disk {
         public var pushesBack = false
         /// Completions run in an order that the seed decides.
         public var reorderCompletions = false
+        /// From the call with this ordinal on nothing reaches the disk any more: the process died in it, and whoever simulates it
+        /// asks ``SimulatedDisk/hasDied`` and then calls ``SimulatedDisk/crash(_:)``.
+        public var dieAtCall: Int?
+        /// Of the pages that were not synchronised this many percent are lost or torn when the power goes; nil for a half.
+        public var crashDamagePercent: Int?
+        /// Of this many pages written one has a wrong bit from then on; 0 for none.
+        public var rotWriteOneIn = 0
+        /// Of this many writes one goes to another place of its file; 0 for none.
+        public var misdirectWriteOneIn = 0
+        /// Writes and reservations for which there is no room succeed and do nothing. For checks of the checkers.
+        public var swallowsWhenFull = false
+        /// A synchronisation that fails says that it succeeded. For checks of the checkers.
+        public var forgivesFailedSynchronize = false
         public init() {}
     }
 
@@ -56,6 +69,11 @@ public final class SimulatedDisk: Disk {
     public var capacity: Int64
     /// Files that are open now.
     public private(set) var openFileCount = 0
+
+    /// The process has died in a call; see ``Faults/dieAtCall``.
+    public private(set) var hasDied = false
+    /// Pages and writes that went wrong for good, by ``Faults/rotWriteOneIn`` and ``Faults/misdirectWriteOneIn``.
+    public private(set) var spoiledWrites = 0
 
     private let random: any RandomSource
     private let clock: (any Clock)?
@@ -82,7 +100,9 @@ public final class SimulatedDisk: Disk {
         generation += 1
         openFileCount = 0
         completions = []
-        if crash == .powerLoss { root.losePower(random) }
+        hasDied = false
+        faults.dieAtCall = nil
+        if crash == .powerLoss { root.losePower(random, damagePercent: faults.crashDamagePercent) }
     }
 
     /// Makes everything durable, names included, as after a clean stop and a while.
@@ -292,7 +312,7 @@ public final class SimulatedDisk: Disk {
             directory: { directories.append(($0, $0.synchronizedCount + $0.changeCount)) })
         return { [self] in
             do throws(DiskError) { try checkSynchronize("syncfs", path) } catch {
-                for (content, _) in contents { content.loseSynchronisation() }
+                if !hasDied { for (content, _) in contents { content.loseSynchronisation() } }
                 return error
             }
             guard !faults.liesAboutSynchronizing else { return nil }
@@ -364,6 +384,8 @@ public final class SimulatedDisk: Disk {
     /// Counts a call, and fails it when it is its turn.
     fileprivate func call(_ operation: String, _ path: String) throws(DiskError) {
         callCount += 1
+        if faults.dieAtCall == callCount { hasDied = true }
+        if hasDied { throw DiskError(kind: .inputOutput, operation: operation, path: path) }
         let struck = faults.failOneIn > 0 && random.next(below: faults.failOneIn) == 0
         if struck || faults.failCall == callCount {
             throw DiskError(kind: struck ? .inputOutput : faults.failKind, operation: operation, path: path)
@@ -374,18 +396,21 @@ public final class SimulatedDisk: Disk {
         throws(DiskError)
     {
         counts.writes += 1
+        let wasDead = hasDied
         var failure: DiskError?
         var size = bytes.byteCount
         do throws(DiskError) { try call("pwrite", path) } catch {
             // A failed write may have done a part of its work.
             failure = error
-            size = random.next(below: size + 1)
+            size = wasDead ? 0 : random.next(below: size + 1)
         }
         let room = (capacity - usedBytesForWrite) / Int64(SimulatedContent.pageSize)
         while size > 0, content.newPages(offset..<offset + size) > room {
             failure = failure ?? DiskError(kind: .full, operation: "pwrite", path: path, errorNumber: 28)
             size = max(0, (offset + size - 1) / SimulatedContent.pageSize * SimulatedContent.pageSize - offset)
         }
+        if faults.swallowsWhenFull, failure?.kind == .full { return }
+        let offset = misdirected(offset, size, in: content)
         bytes.withUnsafeBytes { all in
             content.write(UnsafeRawBufferPointer(rebasing: all[..<size]), at: offset) {
                 faults.writeBackOneIn > 0 && random.next(below: faults.writeBackOneIn) == 0
@@ -393,7 +418,20 @@ public final class SimulatedDisk: Disk {
         }
         counts.bytesWritten += size
         content.modified = clock?.timestamp ?? content.modified
+        if faults.rotWriteOneIn > 0, size > 0, random.next(below: faults.rotWriteOneIn) == 0 {
+            content.flip(at: offset + random.next(below: size), mask: 1 << UInt8(random.next(below: 8)))
+            spoiledWrites += 1
+        }
         if let failure { throw failure }
+    }
+
+    /// Where a write goes that may be misdirected.
+    private func misdirected(_ offset: Int, _ size: Int, in content: SimulatedContent) -> Int {
+        guard faults.misdirectWriteOneIn > 0, content.size > size,
+            random.next(below: faults.misdirectWriteOneIn) == 0
+        else { return offset }
+        spoiledWrites += 1
+        return random.next(below: content.size - size)
     }
 
     /// Adding up all files at each write would be slow, and matters only near a limit that a test has set.
@@ -402,7 +440,7 @@ public final class SimulatedDisk: Disk {
     fileprivate func reserve(_ size: Int, in content: SimulatedContent, _ path: String) throws(DiskError) {
         try call("fallocate", path)
         let room = (capacity - usedBytesForWrite) / Int64(SimulatedContent.pageSize)
-        guard content.newPages(0..<size) <= room else {
+        guard content.newPages(0..<size) <= room || faults.swallowsWhenFull else {
             throw DiskError(kind: .full, operation: "fallocate", path: path, errorNumber: 28)
         }
         content.reserve(size: size)
@@ -574,7 +612,8 @@ public final class SimulatedFile: DiskFile {
 
     private func finishSynchronize(_ snapshot: SimulatedContent.Snapshot) throws(DiskError) {
         do throws(DiskError) { try disk.checkSynchronize("fdatasync", path) } catch {
-            content.loseSynchronisation()
+            if !disk.hasDied { content.loseSynchronisation() }
+            if disk.faults.forgivesFailedSynchronize, !disk.hasDied { return }
             throw error
         }
         if !disk.faults.liesAboutSynchronizing { content.makeDurable(snapshot) }

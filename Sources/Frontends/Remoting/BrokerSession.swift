@@ -27,6 +27,8 @@ public final class BrokerSession {
     /// What the broker asked the client.
     var clientRequests = ClientRequests()
     private(set) var isClosed = false
+    /// The session wants its connection closed at once. Who drives it with bytes looks here.
+    public private(set) var isAborted = false
 
     init(_ frontend: BrokerFrontend, peer: HostAddress, connection: Connection) {
         self.frontend = frontend
@@ -63,7 +65,10 @@ public final class BrokerSession {
     }
 
     /// Closes the connection without sending what waits.
-    func abort(_ reason: String) { connection?.close(reason, .abort) }
+    func abort(_ reason: String) {
+        connection?.close(reason, .abort)
+        isAborted = true
+    }
 
     /// Sends one frame that `body` writes.
     func write(_ encoding: HeaderEncoding, _ body: (inout CommandWriter) -> Void) {
