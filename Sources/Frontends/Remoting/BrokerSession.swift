@@ -190,6 +190,20 @@ public final class BrokerSession {
         }
     }
 
+    /// Answers when everything that was appended so far is as safe as a message that was sent: what this request has changed is
+    /// then still so after a crash.
+    func answerWhenSafe(_ request: BrokerRequest, _ fields: (inout CommandWriter) -> Void = { _ in }) {
+        park(broker.store.end, waitsForFlush: true, hasRegion: false, fields)
+    }
+
+    /// Likewise, with a body.
+    func answerWhenSafe(_ request: BrokerRequest, body: some CommandBody) {
+        answerWhenSafe(request) { writer in
+            writer.beginBody()
+            body.encode(to: writer.buffer)
+        }
+    }
+
     /// Runs a call on the broker and turns its refusal into this protocol's.
     @inline(__always)
     func call<R>(_ body: () throws(BrokerError) -> R) throws(Refusal) -> R {

@@ -35,6 +35,8 @@ class SimulatedClient {
     let node: Int
     private var links: [Int: ClientLink] = [:]
     private var routes: [Int: [RouteQueues]] = [:]
+    /// When each route was asked for, in ms.
+    private var routeTimes: [Int: Int64] = [:]
     /// Counts lives: what was planned in one does not happen in the next.
     private(set) var life = 0
     let encoding: HeaderEncoding
@@ -119,7 +121,10 @@ class SimulatedClient {
 
     /// Where a topic is, as a name server says, or said a while ago.
     func route(_ topic: Int, _ done: @escaping ([RouteQueues]) -> Void) {
-        if let known = routes[topic], !known.isEmpty, !chance(20) { return done(known) }
+        let now = world.schedule.milliseconds
+        // Clients ask every 30 s (`pollNameServerInterval`).
+        if let known = routes[topic], !known.isEmpty, now - (routeTimes[topic] ?? 0) < 30_000 { return done(known) }
+        routeTimes[topic] = now
         let server = world.nameServers[random(world.nameServers.count)].node
         let name = world.topicName(topic)
         let life = life
