@@ -82,7 +82,9 @@ final class SimulatedContent {
             }
             let inPage = newSize % Self.pageSize
             if inPage > 0, pages[newSize / Self.pageSize] != nil {
-                for index in inPage..<Self.pageSize { pages[newSize / Self.pageSize]?[index] = 0 }
+                pages[newSize / Self.pageSize]?.withUnsafeMutableBytes { bytes in
+                    for index in inPage..<Self.pageSize { bytes[index] = 0 }
+                }
                 unsynchronised.insert(newSize / Self.pageSize)
             }
             reservedPages = min(reservedPages, firstGone)

@@ -78,6 +78,7 @@ public final class SimulatedDisk: Disk {
     private let random: any RandomSource
     private let clock: (any Clock)?
     private let root = SimulatedDirectory()
+    private var knownParts: [String: [String]] = [:]
     private var completions: [() -> Void] = []
     /// Writes in the background that have not completed, by a number: a crash may come before, within or after each.
     private var writesUnderWay: [Int: () -> Void] = [:]
@@ -145,10 +146,10 @@ public final class SimulatedDisk: Disk {
         }
         content.modified = clock?.timestamp ?? Timestamp(milliseconds: 0)
         content.settle()
-        var parts = Self.parts(path)
-        let name = parts.removeLast()
+        var folders = parts(path)
+        let name = folders.removeLast()
         var directory = root
-        for part in parts {
+        for part in folders {
             directory = child(part, of: directory)
             directory.synchronize(directory.changeCount)
         }
@@ -158,8 +159,8 @@ public final class SimulatedDisk: Disk {
 
     /// Removes a file, or a folder with all that is in it, for good.
     public func uninstall(_ path: String) {
-        let parts = Self.parts(path)
-        guard let name = parts.last, let directory = directory(parts.dropLast()) else { return }
+        let names = parts(path)
+        guard let name = names.last, let directory = directory(names.dropLast()) else { return }
         directory.unlink(name)
         directory.synchronize(directory.changeCount)
     }
@@ -194,7 +195,7 @@ public final class SimulatedDisk: Disk {
     public func makeDirectory(_ path: String) throws(DiskError) {
         try call("mkdir", path)
         var directory = root
-        for part in Self.parts(path) {
+        for part in parts(path) {
             if case .file? = directory.children[part] { throw DiskError(kind: .other, operation: "mkdir", path: path) }
             directory = child(part, of: directory)
         }
@@ -464,8 +465,12 @@ public final class SimulatedDisk: Disk {
 
     // MARK: - Paths
 
-    private static func parts(_ path: String) -> [String] {
-        path.split(separator: "/").map(String.init).filter { $0 != "." }
+    /// The names of which a path consists. Taking paths apart would be a tenth of a simulation's work, so it is remembered.
+    private func parts(_ path: String) -> [String] {
+        if let known = knownParts[path] { return known }
+        let parts = path.split(separator: "/").map(String.init).filter { $0 != "." }
+        if knownParts.count < 4_096 { knownParts[path] = parts }
+        return parts
     }
 
     private func child(_ name: String, of directory: SimulatedDirectory) -> SimulatedDirectory {
@@ -475,7 +480,7 @@ public final class SimulatedDisk: Disk {
         return child
     }
 
-    private func directory(_ path: String) -> SimulatedDirectory? { directory(Self.parts(path)[...]) }
+    private func directory(_ path: String) -> SimulatedDirectory? { directory(parts(path)[...]) }
 
     private func directory(_ parts: ArraySlice<String>) -> SimulatedDirectory? {
         var directory = root
@@ -487,16 +492,16 @@ public final class SimulatedDisk: Disk {
     }
 
     private func content(_ path: String) -> SimulatedContent? {
-        let parts = Self.parts(path)
-        guard let name = parts.last, case .file(let content)? = directory(parts.dropLast())?.children[name] else {
+        let names = parts(path)
+        guard let name = names.last, case .file(let content)? = directory(names.dropLast())?.children[name] else {
             return nil
         }
         return content
     }
 
     private func place(_ path: String, _ operation: String) throws(DiskError) -> (SimulatedDirectory, String) {
-        let parts = Self.parts(path)
-        guard let name = parts.last, let directory = directory(parts.dropLast()) else {
+        let names = parts(path)
+        guard let name = names.last, let directory = directory(names.dropLast()) else {
             throw DiskError(kind: .notFound, operation: operation, path: path)
         }
         return (directory, name)

@@ -318,6 +318,7 @@ final class BrokerMachine: ConnectionListener {
     }
 
     private func end() {
+        if let broker { world.coverage.add(broker.store) }
         run += 1
         isTurnPlanned = false
         areCompletionsPlanned = false

@@ -1,4 +1,3 @@
-import BrokerCore
 import Storage
 
 /// What happened in simulated clusters, so that one can see that something did.
@@ -32,12 +31,16 @@ public struct ClusterCoverage: Sendable, CustomStringConvertible {
     public var placesCut = 0
     public var acknowledgementsLost = 0
     public var segmentsRemoved = 0
+    public var checkpoints = 0
     public var segments = 0
     public var resets = 0
 
     public init() {}
 
-    mutating func add(_ machine: BrokerMachine) { segmentsRemoved += Int(machine.broker?.store.metrics.segmentsRemoved ?? 0) }
+    mutating func add(_ store: MessageStore) {
+        segmentsRemoved += Int(store.metrics.segmentsRemoved)
+        checkpoints += Int(store.metrics.checkpoints)
+    }
 
     private static let parts: [(String, any WritableKeyPath<ClusterCoverage, Int> & Sendable)] = [
         ("messages", \.messages), ("acknowledged", \.acknowledged), ("delayed", \.delayed), ("halves", \.halves),
@@ -49,6 +52,7 @@ public struct ClusterCoverage: Sendable, CustomStringConvertible {
         ("full disks", \.fullDisks), ("leaps", \.leaps), ("partitions", \.partitions),
         ("client deaths", \.clientDeaths), ("damage reported", \.damageReported), ("places cut", \.placesCut),
         ("acknowledgements lost", \.acknowledgementsLost), ("segments removed", \.segmentsRemoved),
+        ("checkpoints", \.checkpoints),
         ("network segments", \.segments), ("resets", \.resets),
     ]
 

@@ -176,7 +176,7 @@ final class Oracle {
         }
         let number = body.bigEndian(at: 0, as: UInt64.self)
         guard number < UInt64(facts.count) else {
-            world.fail("P2", "\(world.describe(queue)) shows a message that nobody sent, at \(record.queueOffset)")
+            world.fail("P3", "\(world.describe(queue)) shows a message that nobody sent, at \(record.queueOffset)")
             return nil
         }
         let id = Int(number)
