@@ -12,6 +12,7 @@ struct ApusSim {
           --seed S     this seed only
           --seconds T  how long things go wrong in each world (default 40)
           --break RULE breaks a rule on purpose: the run must find that out
+          --sweep      instead of that, fails every call of the disk once in the life of one broker
           --keep-going goes on after a violation
           --verbose    prints everything that happens
 
@@ -40,6 +41,7 @@ struct ApusSim {
                 guard let rule = words.popFirst().flatMap(BrokenRule.init) else { stop("--break needs a rule") }
                 options.broken = rule
             case "--keep-going": keepsGoing = true
+            case "--sweep": sweep()
             case "--verbose": options.isVerbose = true
             default: stop("what is \(word)?")
             }
@@ -52,7 +54,31 @@ struct ApusSim {
         exit(64)
     }
 
-    private static func run(_ first: UInt64, _ count: UInt64, _ options: ClusterSimulation.Options, _ keepsGoing: Bool) {
+    /// Every call, and every fault in it.
+    private static func sweep() -> Never {
+        var failures = 0
+        do {
+            let count = try FaultSweep.callCount()
+            for fault in FaultSweep.Fault.allCases {
+                for call in 1...count {
+                    do {
+                        try FaultSweep.run(fault, at: call)
+                    } catch {
+                        failures += 1
+                        print(error)
+                    }
+                }
+            }
+            print("\(count) calls of the disk, \(FaultSweep.Fault.allCases.count) faults in each: \(failures) failures")
+        } catch {
+            failures += 1
+            print(error)
+        }
+        exit(failures == 0 ? 0 : 1)
+    }
+
+    private static func run(_ first: UInt64, _ count: UInt64, _ options: ClusterSimulation.Options, _ keepsGoing: Bool)
+    {
         var total = ClusterCoverage()
         var milliseconds: Int64 = 0
         var failed: [UInt64] = []
@@ -66,6 +92,8 @@ struct ApusSim {
             if count == 1 { print("seed \(seed): trace \(String(outcome.traceHash, radix: 16))") }
             guard let violation = outcome.violation else { continue }
             failed.append(seed)
+            // Whoever watches a long run wants to see it now.
+            defer { fflush(nil) }
             print("\(violation)\n    again: apus-sim --seed \(seed) --seconds \(options.seconds)\(breaking(options))")
             if !keepsGoing || options.broken != nil { break }
         }
@@ -85,7 +113,8 @@ struct ApusSim {
     private static func report(_ milliseconds: Int64, _ processor: Double, _ total: ClusterCoverage) {
         let seconds = Double(milliseconds) / 1_000
         let rate = Int(seconds / max(processor, 0.001))
-        print("\(Int(seconds)) simulated seconds in \(Int(processor * 10) / 10) s of processor time: \(rate) per second")
+        print(
+            "\(Int(seconds)) simulated seconds in \(Int(processor * 10) / 10) s of processor time: \(rate) per second")
         print(total)
     }
 

@@ -85,7 +85,8 @@ final class SimulatedConsumer: SimulatedClient {
             ask(broker.node, .heartbeat) { writer in
                 writer.beginBody()
                 data.encode(to: writer.buffer)
-            } _: { _ in }
+            } _: { _ in
+            }
         }
         later(milliseconds: 5_000) { [self] in heartbeat() }
     }
@@ -279,7 +280,10 @@ final class SimulatedConsumer: SimulatedClient {
         case .success:
             guard take(answer, queue), let next else { return }
             if !world.profile.forgivesLoss, next != queue.open.last.map({ $0.offset + 1 }) ?? next {
-                world.fail("P2", "\(world.describe(queue.key)) was read to \(queue.open.last?.offset ?? -1), and is to go on at \(next)")
+                world.fail(
+                    "P2",
+                    "\(world.describe(queue.key)) was read to \(queue.open.last?.offset ?? -1), and is to go on at \(next)"
+                )
             }
             queue.next = next
             oracleGroup.reached[queue.key] = max(oracleGroup.reached[queue.key] ?? 0, next)
@@ -289,7 +293,9 @@ final class SimulatedConsumer: SimulatedClient {
             if let next { queue.next = next }
             later(milliseconds: 20) { [self] in pull(queue) }
         case .pullOffsetMoved:
-            world.note("% of queue % of broker % has moved to %", queue.next, Int64(queue.key.queue), Int64(queue.key.broker), next ?? -1)
+            world.note(
+                "% of queue % of broker % has moved to %", queue.next, Int64(queue.key.queue), Int64(queue.key.broker),
+                next ?? -1)
             world.coverage.offsetsMoved += 1
             if let next { queue.next = next }
             queue.open.removeAll { $0.offset >= queue.next }

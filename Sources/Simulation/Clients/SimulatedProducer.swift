@@ -34,7 +34,8 @@ final class SimulatedProducer: SimulatedClient {
             ask(broker.node, .heartbeat) { writer in
                 writer.beginBody()
                 data.encode(to: writer.buffer)
-            } _: { _ in }
+            } _: { _ in
+            }
         }
         later(milliseconds: 5_000) { [self] in heartbeat() }
     }
@@ -260,7 +261,8 @@ final class SimulatedProducer: SimulatedClient {
             if chance(4) {
                 undecided[id] = random(4)
             } else {
-                later(milliseconds: Int64(random(3_000))) { [self] in end(id, broker, position, offset, isCheck: false) }
+                later(milliseconds: Int64(random(3_000))) { [self] in end(id, broker, position, offset, isCheck: false)
+                }
             }
         }
     }

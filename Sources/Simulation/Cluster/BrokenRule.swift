@@ -30,13 +30,16 @@ public enum BrokenRule: String, CaseIterable, Sendable {
     /// A partition is never healed: nothing gets done any more.
     case neverHeal = "never-heal"
 
-    /// Which promise is broken; `liveness` for none of the five.
+    /// What its break may be noticed as: the promises, or `liveness` when what is missing never comes.
     public var promises: [String] {
         switch self {
-        case .lieAboutFlush, .acknowledgeBeforeFlush, .forgetWritten: ["P1"]
-        case .sendTwice, .commitRolledBack, .forgetTimer, .regressOffsets, .moveOffset: ["P2", "liveness"]
+        case .lieAboutFlush: ["P1", "P3"]
+        case .acknowledgeBeforeFlush, .forgetWritten: ["P1"]
+        case .sendTwice, .commitRolledBack, .regressOffsets, .moveOffset: ["P2"]
+        case .forgetTimer: ["P2", "liveness"]
         case .serveDamaged: ["P3"]
-        case .swallowWhenFull, .forgiveFailedFlush: ["P1", "P2", "P4"]
+        case .swallowWhenFull: ["P1", "P2", "P3", "P4", "liveness"]
+        case .forgiveFailedFlush: ["P1"]
         case .hideLeap, .ignoreLocks: ["P5"]
         case .neverHeal: ["liveness"]
         }

@@ -127,7 +127,9 @@ final class BrokerMachine: ConnectionListener {
         let frontend = BrokerFrontend(broker: broker, log: world.log)
         self.frontend = frontend
         frontend.storeFailed = { [unowned self] in storeFailed($0) }
-        world.note("broker % starts, log % to %", index, broker.store.start.rawValue, broker.store.written.rawValue)
+        world.note(
+            "broker % starts, log % to %, flushed %", Int64(index), broker.store.start.rawValue,
+            broker.store.written.rawValue, broker.flushed.rawValue)
         recovered(broker)
         if !hasStartedOnce { makeTopics(broker) }
         hasStartedOnce = true
@@ -172,7 +174,8 @@ final class BrokerMachine: ConnectionListener {
             let required = crash.kind == .processKill ? crash.written : crash.flushed
             if end < required {
                 world.fail(
-                    "P1", "the log of \(name) ends at \(end) after a \(crash.kind), and \(required) was said to be safe")
+                    "P1", "the log of \(name) ends at \(end) after a \(crash.kind), and \(required) was said to be safe"
+                )
             }
             world.checkAcknowledged(self, crash.kind, end: end)
         }
@@ -293,7 +296,10 @@ final class BrokerMachine: ConnectionListener {
         guard let broker else { return }
         // Pages that could not be synchronised look written and are not; a killed process would find them in the cache.
         let kind = failure == nil && !disk.faults.failSynchronize ? kind : .powerLoss
-        world.note(kind == .processKill ? "broker % is killed" : "broker % loses its power", index)
+        world.note(
+            kind == .processKill
+                ? "broker % is killed, written %, flushed %" : "broker % loses its power, written %, flushed %",
+            Int64(index), broker.written.rawValue, broker.flushed.rawValue)
         if kind == .processKill { world.coverage.kills += 1 } else { world.coverage.powerLosses += 1 }
         lastCrash = Crash(kind: kind, written: broker.written.rawValue, flushed: broker.flushed.rawValue)
         end()

@@ -92,7 +92,9 @@ final class Chaos {
     }
 
     private func slow(_ machine: BrokerMachine) {
-        let ranges: [ClosedRange<Int64>] = [50...500, 50...4_000, 5_000...60_000, 100_000...900_000, 5_000_000...7_000_000]
+        let ranges: [ClosedRange<Int64>] = [
+            50...500, 50...4_000, 5_000...60_000, 100_000...900_000, 5_000_000...7_000_000,
+        ]
         machine.diskLatency = ranges[random(ranges.count)]
     }
 
@@ -175,7 +177,8 @@ enum Tampering {
     /// Changes the queue offset of the first record in an answer.
     private static func movingOffset(_ bytes: [UInt8]) -> [UInt8] {
         let magic: [UInt8] = [0xDA, 0xA3, 0x20, 0xA7]
-        guard bytes.count > 300, let index = (20..<bytes.count - 60).first(where: { Array(bytes[$0..<$0 + 4]) == magic })
+        guard bytes.count > 300,
+            let index = (20..<bytes.count - 60).first(where: { Array(bytes[$0..<$0 + 4]) == magic })
         else { return bytes }
         var bytes = bytes
         bytes[index + 23] ^= 1

@@ -140,7 +140,9 @@ final class Oracle {
         guard let producer, !isKept else { return }
         let name = "\(producer) \(queue)"
         if let last = lastOffsets[name], last >= offset {
-            world.fail("P2", "message \(id) was acknowledged at \(offset) of \(queue), behind one at \(last) that was sent later")
+            world.fail(
+                "P2",
+                "message \(id) was acknowledged at \(offset) of \(queue), behind one at \(last) that was sent later")
         }
         lastOffsets[name] = offset
     }
@@ -160,7 +162,8 @@ final class Oracle {
         facts[id].copies += 1
         facts[id].isSeen = true
         if facts[id].copies > max(1, facts[id].attempts) {
-            world.fail("P2", "message \(id) is there \(facts[id].copies) times and was sent \(facts[id].attempts) times")
+            world.fail(
+                "P2", "message \(id) is there \(facts[id].copies) times and was sent \(facts[id].attempts) times")
         }
     }
 
@@ -216,7 +219,8 @@ final class Oracle {
             if fact.dueTime - world.schedule.milliseconds > jump {
                 world.fail(
                     "P5",
-                    "message \(id) came \(fact.dueTime - world.schedule.milliseconds) ms early, and the clock leapt \(jump) ms")
+                    "message \(id) came \(fact.dueTime - world.schedule.milliseconds) ms early, and the clock leapt \(jump) ms"
+                )
             }
         case .half: break
         }
@@ -293,7 +297,8 @@ final class Oracle {
                     guard !group.done.contains(place.id), !group.excused.contains(place.id),
                         !facts[place.id].isExcused, !isSkipped(group, queue, offset, place)
                     else { continue }
-                    return "group \(group.name) has not handled message \(place.id) at \(offset) of \(world.describe(queue))"
+                    return
+                        "group \(group.name) has not handled message \(place.id) at \(offset) of \(world.describe(queue))"
                 }
             }
         }
