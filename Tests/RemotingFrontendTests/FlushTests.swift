@@ -96,6 +96,21 @@ struct FlushTests {
         return names.first { $0.description == text } ?? "unknown"
     }
 
+    @Test("a queue lock is on the medium when it is answered, with asynchronous flush too")
+    func lock() throws {
+        let it = try conversation(.asynchronous)
+        try it.broker.putGroup(GroupConfiguration(name: "CG"))
+        it.turn()
+        let client = it.connect()
+        let body = #"{"clientId":"c","consumerGroup":"CG","mqSet":[{"brokerName":"broker-a","queueId":0,"topic":"T"}]}"#
+        let opaque = client.send(.lockBatch, body: Array(body.utf8))
+        it.frontend.endTurn()
+        #expect(try client.answer(to: opaque) == nil)
+        it.turn()
+        #expect(try client.answer(to: opaque)?.text.contains("queueId") == true)
+        #expect(it.broker.flushed == it.broker.store.end)
+    }
+
     @Test("an offset whose commit is answered survives a kill, even while the disk makes writers wait")
     func answeredOffset() throws {
         let it = try conversation(.asynchronous)

@@ -196,12 +196,19 @@ public final class BrokerSession {
         park(broker.store.end, waitsForFlush: true, hasRegion: false, fields)
     }
 
-    /// Likewise, with a body.
-    func answerWhenSafe(_ request: BrokerRequest, body: some CommandBody) {
-        answerWhenSafe(request) { writer in
-            writer.beginBody()
-            body.encode(to: writer.buffer)
-        }
+    /// Answers when everything that was appended so far is on the medium, whatever the flush mode is.
+    func answerWhenFlushed(_ request: BrokerRequest, body: some CommandBody) {
+        guard !header.isOneway else { return }
+        let buffer = frontend.flushedGate.buffer
+        let start = buffer.count
+        var writer = CommandWriter(buffer, encoding: header.encoding)
+        writer.begin(response: .success, to: header)
+        writer.beginBody()
+        body.encode(to: buffer)
+        writer.end()
+        let size = buffer.count - start
+        let deadline = broker.monotonic.advanced(byMilliseconds: frontend.flushTimeoutMilliseconds)
+        frontend.flushedGate.park(size, until: broker.store.end, session: self, deadline: deadline)
     }
 
     /// Runs a call on the broker and turns its refusal into this protocol's.

@@ -210,6 +210,8 @@ final class SimulatedProducer: SimulatedClient {
                 let messageID = OffsetMessageID(text)
             else { return refused(id, broker, answer) }
             world.acknowledged(broker, position: messageID.offset.rawValue, isFlushed: true)
+            world.note(
+                "delayed message % is acknowledged at % of broker %", id, messageID.offset.rawValue, Int64(broker))
             world.oracle.change(id) {
                 $0.kept = (broker, messageID.offset.rawValue)
                 if machine.jumpCount == jumps { $0.dueWall = dueWall }
@@ -240,17 +242,18 @@ final class SimulatedProducer: SimulatedClient {
 
     private func sendHalf(_ id: Int, _ topic: Int, _ broker: Int, _ queue: Int32) {
         let properties = "TRAN_MSG\u{1}true\u{2}PGROUP\u{1}\(group)"
-        world.oracle.change(id) {
-            $0.attempts += 1
-            $0.decision = .rollback
-        }
+        world.oracle.change(id) { $0.attempts += 1 }
         world.coverage.halves += 1
         ask(world.brokers[broker].node, .sendMessageV2) { writer in
             write(&writer, id, topic, queue, properties, flags: MessageFlags(rawValue: 4))
         } _: { [self] answer in
             guard let answer, answer.code == .success, let text = answer.text("msgId"),
                 let messageID = OffsetMessageID(text), let offset = answer.number("queueOffset")
-            else { return refused(id, broker, answer) }
+            else {
+                // Who does not know that the half message is there does nothing that it would have to commit.
+                world.oracle.change(id) { $0.decision = .rollback }
+                return refused(id, broker, answer)
+            }
             let position = messageID.offset.rawValue
             world.acknowledged(broker, position: position, isFlushed: true)
             // The local transaction is done; its outcome never changes.
@@ -258,6 +261,7 @@ final class SimulatedProducer: SimulatedClient {
                 $0.kept = (broker, position)
                 $0.decision = chance(3) ? .rollback : .commit
             }
+            world.note("half message % is acknowledged at % of broker %", id, position, Int64(broker))
             if chance(4) {
                 undecided[id] = random(4)
             } else {
@@ -291,7 +295,10 @@ final class SimulatedProducer: SimulatedClient {
             let position = request.number("commitLogOffset"), world.oracle.facts.indices.contains(id)
         else { return }
         world.coverage.checks += 1
+        world.note("the producer of message % is asked about it", id)
         guard let broker = world.brokers.firstIndex(where: { $0.node == server }) else { return }
+        // The answer to the half message is still on its way.
+        guard world.oracle.facts[id].decision != .undecided else { return }
         if let left = undecided[id], left > 0, world.isProducing {
             undecided[id] = left - 1
             return

@@ -283,7 +283,7 @@ final class Oracle {
             guard !fact.isExcused, fact.kept != nil, !fact.isSeen || fact.copies == 0 else { continue }
             switch fact.kind {
             case .ordinary: return "message \(id) was acknowledged and is not there"
-            case .delayed where fact.recall == .never: return "delayed message \(id) has not come"
+            case .delayed where fact.recall == .never && !hasExpired(fact): return "delayed message \(id) has not come"
             case .half where fact.decision == .commit && !world.mayLoseHalves:
                 return "committed message \(id) has not come"
             default: continue
@@ -303,6 +303,13 @@ final class Oracle {
             }
         }
         return nil
+    }
+
+    /// The segment with its record is gone. A delayed message keeps its segment for as long as it waits: so it has come, and has
+    /// expired as well.
+    private func hasExpired(_ fact: Fact) -> Bool {
+        guard let kept = fact.kept, world.profile.hasRetention else { return false }
+        return kept.position < world.brokers[kept.broker].logStart
     }
 
     private func isSkipped(_ group: Group, _ queue: QueueKey, _ offset: Int64, _ place: Place) -> Bool {
