@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # usage: bench.sh APUS [SECTION...]             the table of docs/performance/README.md, or some sections of it
 #        bench.sh APUS produce|consume|e2e ...  one run of `apus bench` against a fresh server
-# Sections: sends transactions pulls listen filter flush topics idle start allocations (all by default); stalls cold recovery timers (long, by name only).
+# Sections: sends transactions pulls listen filter flush topics idle connections start allocations (all by default); flood stalls cold recovery timers (long, by name only).
 # SECONDS_PER_RUN (8) is the length of each measured part; TMPDIR decides which disk is measured.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -100,6 +100,28 @@ $(calculate "$(field serverPeakResidentBytes "$many") / 1048576" 0) MiB"
     sleep 5
     row "memory of an idle 'apus start'" "$(memory "$SERVER_PID") MiB"
     ;;
+--connections)
+    result=$("$apus" bench connections --role "$2" --server-pid "$SERVER_PID" --hold 2s --output csv | tail -1)
+    IFS=, read -r opened failed lost _ before with each <<<"$result"
+    row "$opened connections ($2), $failed failed, $lost lost" \
+        "$(calculate "$with / 1048576" 1) MiB, before $(calculate "$before / 1048576" 1) MiB: $each bytes each"
+    ;;
+--flood)
+    load=(--create-topic --warm-up 1s --duration "$length")
+    quiet=$(field sentPerSecond "$(bench produce "${load[@]}")")
+    row "sends, 64 in flight, without a flood" "$quiet/s"
+    for kind in garbage headers connections requests; do
+        # Rates are bounded, for on two cores the flood's own processor time would be most of what is measured.
+        "$apus" bench flood --kind $kind --rate "${FLOOD_RATE:-5000}" --duration 600s --output csv >/dev/null 2>&1 &
+        flood=$!
+        sleep 1
+        now=$(field sentPerSecond "$(bench produce "${load[@]}")")
+        kill $flood 2>/dev/null || true
+        wait $flood 2>/dev/null || true
+        row "  with a flood of $kind" "$now/s: $(calculate "100 - 100 * $now / $quiet" 0) % less"
+    done
+    row "  refused, malformed, penalties" "$(status connectionsRefused.penalty), $(status connectionsMalformed), $(status connectionsPenalties)"
+    ;;
 --allocations)
     bench produce --create-topic --count 100000 >/dev/null
     bench consume --no-verify >/dev/null
@@ -152,6 +174,15 @@ $(field lost "$result") lost, $(field duplicated "$result") twice, at most $(sta
 
 # --- Sections -------------------------------------------------------------------------------------------------------------
 sends | transactions | pulls | listen | topics | idle | cold) with_server "--$1" ;;
+connections)
+    for role in bare producers pulls pieces; do with_server --connections $role; done
+    ;;
+flood)
+    echo "addresses that keep sending rubbish are refused (limitsLoopback=true):"
+    SETTINGS="--set limitsLoopback=true" with_server --flood
+    echo "nobody is refused (the default for addresses of this machine):"
+    with_server --flood
+    ;;
 stalls)
     with_server --calm
     with_server --stalls
@@ -258,7 +289,7 @@ start | recovery | waiting)
     fi
     ;;
 '')
-    exec Scripts/bench.sh "$apus" sends transactions pulls listen filter flush topics idle start allocations
+    exec Scripts/bench.sh "$apus" sends transactions pulls listen filter flush topics idle connections start allocations
     ;;
 *)
     echo "bench.sh: there is no section '$1'" >&2

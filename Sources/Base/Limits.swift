@@ -17,6 +17,8 @@ public enum Limits {
     public static let propertiesSizeMaximum = 32_767
     /// Longest connection without traffic, in seconds (`serverChannelMaxIdleTimeSeconds`).
     public static let connectionIdleSeconds = 120
+    /// Seconds within which a frame that has begun must have arrived. The largest takes 134 s at 1 Mbit/s.
+    public static let frameSecondsMaximum = 150
     /// Most messages in one pull answer whatever the client asks.
     public static let pullMessagesMaximum = 1024
     /// Most queues a topic may have.
@@ -31,6 +33,51 @@ public enum Limits {
     public static let retryDelaysMaximum = 1_024
     /// Most records in the answer to one query by key.
     public static let queryMessagesMaximum = 64
+
+    /// Largest body that is no message: JSON, which takes some ten times its size while it is read.
+    public static let documentSizeMaximum = 4 * 1024 * 1024
+
+    // What a broker keeps for its clients. docs/limits.md says how many bytes each takes.
+
+    /// Defaults of `maximumTopics`, `maximumGroups` and `maximumHeldPulls`.
+    public static let topicsDefault = 50_000
+    public static let groupsDefault = 50_000
+    public static let heldPullsDefault = 200_000
+    /// Longest id of a client in bytes; Java's have some 40.
+    public static let clientIDLengthMaximum = 1_024
+    /// Most groups in one heartbeat, producers' and consumers' together.
+    public static let groupsPerHeartbeatMaximum = 1_024
+    /// Most members of one group: each that comes or goes is told to all.
+    public static let membersPerGroupMaximum = 10_000
+    /// Most members of all groups together; a client counts in each of its groups.
+    public static let membersMaximum = 200_000
+    /// Most topics that one member subscribes to.
+    public static let subscriptionsPerMemberMaximum = 1_024
+    /// Most tags in one subscription.
+    public static let tagsPerSubscriptionMaximum = 4_096
+    /// Most consumer offsets: each group has one for each queue of each of its topics.
+    public static let consumerOffsetsMaximum = 4_000_000
+    /// Most queues that are locked at a time, by all groups together.
+    public static let queueLocksMaximum = 500_000
+    /// Bytes of answers that wait for a flush, above which producers are not read from.
+    public static let parkedReplyBytesMaximum = 64 * 1024 * 1024
+
+    // What a name server keeps.
+
+    /// Most brokers that are registered at a time.
+    public static let registeredBrokersMaximum = 4_096
+    /// Most pairs of a topic and a broker.
+    public static let routeEntriesMaximum = 2_000_000
+    /// Most keys of the key-value configuration, and their bytes with those of the values: each change writes all of them.
+    public static let keyValuesMaximum = 65_536
+    public static let keyValueBytesMaximum = 16 * 1024 * 1024
+    /// Longest name of a broker, cluster, namespace or key, and longest address, in bytes.
+    public static let nameLengthMaximum = 255
+    /// Most filter servers of a broker.
+    public static let filterServersMaximum = 64
+
+    /// Highest rate of a quota, in messages or bytes a second. A bucket counts in billionths, in 63 bits.
+    public static let quotaRateMaximum: Int64 = 4_000_000_000
 
     // SQL92 filters. RocketMQ sets no limits; these keep one expression from taking the broker's thread for long.
 

@@ -27,6 +27,7 @@ public final class Broker {
     /// Called when a topic was created because a message came for it: the cluster's other brokers are told.
     public var topicAutoCreated: (TopicConfiguration) -> Void = { _ in }
     let transactions: TransactionChecks
+    private let deadLetters: DeadLetterRetention
     /// Whether the store is RocketMQ's and no Apus has worked on it yet: what its topics of delayed messages hold is to be sorted.
     var holdsForeignTimers: Bool
     let retryProperties = ByteBuffer(capacity: 1024)
@@ -53,19 +54,22 @@ public final class Broker {
         state = BrokerState()
         store = try MessageStore.open(
             storeConfiguration, disk: disk, clock: clock, stateView: state, log: log.labelled("store"))
+        state.limitTraffic(configuration.quotas)
         members = Membership(
             expiryMilliseconds: configuration.memberExpiryMilliseconds, selectors: selectors, log: log)
         state.locks.expiryMilliseconds = configuration.lockExpiryMilliseconds
         state.locks.begin(now: clock.monotonic)
         heldFetches = HeldFetches(now: clock.monotonic)
         transactions = TransactionChecks(configuration.transactions)
+        deadLetters = DeadLetterRetention(
+            hours: configuration.deadLetterReservedHours, logHours: storeConfiguration.retention.reservedHours)
         let timers = TimerWheel(configuration.timers, store: store, ledger: state.ledger)
         self.timers = timers
         lastExpiry = clock.monotonic
         started = clock.timestamp
-        store.firstNeeded = { [unowned timers] () throws(StorageError) in try timers.firstNeeded() }
         // What RocketMQ left to deliver is known when its settings have been taken over.
         holdsForeignTimers = store.isForeign && state.topics.count == 0
+        store.firstNeeded = { [unowned self] () throws(StorageError) in try self.firstNeeded() }
         if !holdsForeignTimers { timers.start(now: clock.timestamp.milliseconds) }
         do {
             try makeSystemTopics()
@@ -76,6 +80,14 @@ public final class Broker {
     }
 
     deinit { timers.detach() }
+
+    /// Where the oldest record lies that must not expire: a delayed message, or a dead letter.
+    private func firstNeeded() throws(StorageError) -> PhysicalOffset? {
+        let timer = try timers.firstNeeded()
+        let deadLetter = try deadLetters.firstNeeded(self)
+        guard let timer, let deadLetter else { return timer ?? deadLetter }
+        return min(timer, deadLetter)
+    }
 
     public var written: PhysicalOffset { store.written }
     public var flushed: PhysicalOffset { store.flushed }
@@ -111,9 +123,11 @@ public final class Broker {
             if now.milliseconds(since: lastExpiry) >= Self.expiryIntervalMilliseconds {
                 lastExpiry = now
                 members.expire(now: now) { notifies($0) }
+                state.quotas.expire(now: now)
                 try expireLocks(now: now)
             }
             try transactions.step(self)
+            try deadLetters.step(self)
         } catch {
             throw error.storageError
         }

@@ -41,6 +41,10 @@ public struct BrokerConfiguration: Sendable {
     public var lockExpiryMilliseconds: Int64 = 60_000
     public var transactions = TransactionConfiguration()
     public var timers = TimerConfiguration()
+    /// `deadLetterReservedTime`, in hours; RocketMQ keeps dead letters as long as everything else.
+    public var deadLetterReservedHours = 72
+    public var quotas = QuotaConfiguration()
+    public var limits = BrokerLimits()
 
     public init() {}
 }

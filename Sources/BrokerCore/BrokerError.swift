@@ -44,6 +44,10 @@ public enum BrokerError: Error, Equatable, Sendable {
     case selectorOld
     /// Filters of this type are not served here.
     case filterTypeDisabled(String)
+    /// There is no room for one more: what of, and how many there are.
+    case limitReached(String, Int)
+    /// More than a quota allows, by so much that it would have to wait too long.
+    case quotaExceeded(String)
     // The store
     case storage(StorageError)
     case refusesMessages

@@ -30,6 +30,12 @@ public struct BrokerMetrics: Equatable, Sendable {
     /// Messages that consumers sent back to be tried again, and those that had no attempts left.
     public var retries: Int64 = 0
     public var deadLetters: Int64 = 0
+    /// Requests that had to wait for a quota, and sends that were refused because they would have waited too long.
+    public var quotaWaits: Int64 = 0
+    public var quotaRefusals: Int64 = 0
+    /// Requests that were refused because a limit was reached, and pulls that were not held because too many were.
+    public var limitRefusals: Int64 = 0
+    public var holdRefusals: Int64 = 0
     public init() {}
 }
 

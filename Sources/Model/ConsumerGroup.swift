@@ -14,6 +14,8 @@ public struct GroupConfiguration: Equatable, Sendable {
     public var brokerID: Int64 = 0
     public var brokerIDWhenSlow: Int64 = 1
     public var isMembershipNotificationEnabled = true
+    /// What its members may pull together.
+    public var quota = TrafficQuota.byDefault
     public init(name: String) { self.name = name }
 }
 

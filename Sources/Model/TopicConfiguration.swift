@@ -13,6 +13,8 @@ public struct TopicConfiguration: Equatable, Sendable {
     /// True for a topic whose order across broker changes the name server's order configuration keeps.
     public var isOrdered: Bool
     public var filterType: TopicFilterType
+    /// What producers and consumers may use of it.
+    public var quota = TrafficQuota.byDefault
 
     public init(
         name: String, readQueueCount: Int32 = 8, writeQueueCount: Int32 = 8, permission: Permission = .readWrite,

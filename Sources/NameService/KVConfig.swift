@@ -12,6 +12,19 @@ struct KVConfig: Equatable, Sendable {
     /// Nil for a namespace that never held anything; one that was emptied is empty.
     func values(in namespace: String) -> [String: String]? { namespaces[namespace] }
 
+    /// Keys of all namespaces, and the bytes of all names and values.
+    var size: (keys: Int, bytes: Int) {
+        var size = (keys: 0, bytes: 0)
+        for (namespace, values) in namespaces {
+            size.bytes += namespace.utf8.count
+            for (key, value) in values {
+                size.keys += 1
+                size.bytes += key.utf8.count + value.utf8.count
+            }
+        }
+        return size
+    }
+
     mutating func put(_ value: String, for key: String, in namespace: String) {
         namespaces[namespace, default: [:]][key] = value
     }

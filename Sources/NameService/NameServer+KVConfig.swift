@@ -1,3 +1,4 @@
+import Base
 import Telemetry
 
 extension NameServer {
@@ -5,12 +6,32 @@ extension NameServer {
     public static var orderNamespace: String { KVConfig.orderNamespace }
 
     /// Sets a value. Durable on return, when the configuration names a file.
-    /// - Throws: ``NameServerError/kvConfigNotSaved(path:reason:)``; nothing has changed then.
+    /// - Throws: ``NameServerError/kvConfigNotSaved(path:reason:)``, ``NameServerError/limitReached(_:_:)``,
+    ///   ``NameServerError/nameTooLong(_:)``; nothing has changed then.
     public func putKVConfig(namespace: String, key: String, value: String) throws(NameServerError) {
+        try checkLength(namespace, "the namespace")
+        try checkLength(key, "the key")
         var changed = kvConfig
         changed.put(value, for: key, in: namespace)
+        let (keys, bytes) = changed.size
+        guard keys <= configuration.keyValuesMaximum else {
+            throw limitReached("keys", configuration.keyValuesMaximum)
+        }
+        guard bytes <= configuration.keyValueBytesMaximum else {
+            throw limitReached("bytes of keys and values", configuration.keyValueBytesMaximum)
+        }
         try replaceKVConfig(by: changed)
         log.notice("configuration put", ["namespace": namespace, "key": key])
+    }
+
+    func checkLength(_ name: String, _ what: String) throws(NameServerError) {
+        guard name.utf8.count <= Limits.nameLengthMaximum else { throw .nameTooLong(what) }
+    }
+
+    /// Counts a refusal for want of room.
+    func limitReached(_ what: String, _ maximum: Int) -> NameServerError {
+        counts.limitRefusals += 1
+        return .limitReached(what, maximum)
     }
 
     /// Deletes a key; one that is not there is deleted already. Durable on return, as with a put.

@@ -13,16 +13,21 @@ extension NameServer {
     ///
     /// - Parameter topics: gives the broker's topics. Called at most once, only when they are needed, and before anything
     ///   changes: when it throws, the registration did not happen.
+    /// - Parameter failure: makes the error that is thrown of one of this name server's own:
+    ///   ``NameServerError/limitReached(_:_:)``, ``NameServerError/nameTooLong(_:)``.
     /// - Complexity: O(1) when the topics are not needed, else O(topics of the broker).
     public func register<Failure: Error>(
-        _ registration: BrokerRegistration, topics: () throws(Failure) -> [TopicConfiguration]
+        _ registration: BrokerRegistration, failure: (NameServerError) -> Failure,
+        topics: () throws(Failure) -> [TopicConfiguration]
     ) throws(Failure) -> RegistrationReply {
         let identity = registration.identity
         let oldAddress = routes.address(of: identity.name, id: identity.id)
         let isNew = oldAddress != identity.address
         let known = live[identity.address].flatMap { $0.identity.name == identity.name ? $0 : nil }
         let isDue = isNew || known?.dataVersion != registration.dataVersion
+        if let refusal = refusal(of: registration, isNew: isNew) { throw failure(refusal) }
         let changed = identity.isMaster && isDue ? try topics() : nil
+        if let changed, let refusal = refusal(of: changed, on: identity.name) { throw failure(refusal) }
 
         counts.registrations += 1
         evictOthers(than: identity, oldAddress: oldAddress)
@@ -35,6 +40,31 @@ extension NameServer {
         if let changed { readTopics(changed, of: identity) }
         if isNew { logNewBroker(identity, oldAddress: oldAddress) }
         return reply(to: identity)
+    }
+
+    private func refusal(of registration: BrokerRegistration, isNew: Bool) -> NameServerError? {
+        let identity = registration.identity
+        for (name, what) in [
+            (identity.name, "the broker's name"), (identity.cluster, "the cluster's name"),
+            (identity.address, "the address"), (registration.haAddress, "the HA address"),
+        ] where name.utf8.count > Limits.nameLengthMaximum { return .nameTooLong(what) }
+        if isNew, live.entries.count >= configuration.brokersMaximum {
+            return limitReached("brokers", configuration.brokersMaximum)
+        }
+        if registration.filterServers?.count ?? 0 > Limits.filterServersMaximum {
+            return limitReached("filter servers of a broker", Limits.filterServersMaximum)
+        }
+        return nil
+    }
+
+    private func refusal(of topics: [TopicConfiguration], on name: String) -> NameServerError? {
+        if topics.contains(where: { $0.name.utf8.count > Limits.nameLengthMaximum }) {
+            return .nameTooLong("the name of a topic")
+        }
+        guard routes.entryCount + routes.growth(of: topics, on: name) <= configuration.routeEntriesMaximum else {
+            return limitReached("topics on brokers", configuration.routeEntriesMaximum)
+        }
+        return nil
     }
 
     /// Drops whoever else has this address, and whoever else had this name and id.

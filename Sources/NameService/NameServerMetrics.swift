@@ -14,5 +14,7 @@ public struct NameServerMetrics: Equatable, Sendable {
     /// Entries of the route table (one topic on one broker) that were read or written: the work done, in a unit that does not
     /// depend on the machine.
     public var entriesVisited: UInt64 = 0
+    /// Requests that were refused because a limit was reached.
+    public var limitRefusals: UInt64 = 0
     public init() {}
 }

@@ -20,6 +20,8 @@ struct RouteTable {
     private(set) var clusters: [String: Set<String>] = [:]
     /// By topic; each list is sorted by broker name and not empty.
     private(set) var topics: [String: [QueueRoute]] = [:]
+    /// Entries of ``topics``: pairs of a topic and a broker name.
+    private(set) var entryCount = 0
     /// Entries of ``topics`` that were read or written.
     var entriesVisited: UInt64 = 0
 
@@ -73,7 +75,9 @@ struct RouteTable {
         for configuration in configurations {
             let queues = QueueRoute(configuration, brokerName: name)
             let isNew = Self.set(queues, in: &topics[configuration.name, default: []])
-            if isNew { brokers.values[index].topics.insert(configuration.name) }
+            guard isNew else { continue }
+            brokers.values[index].topics.insert(configuration.name)
+            entryCount += 1
         }
     }
 
@@ -89,10 +93,17 @@ struct RouteTable {
         return isNew
     }
 
+    /// How many entries there would be more with these topics on a broker name.
+    func growth(of configurations: [TopicConfiguration], on name: String) -> Int {
+        let known = brokers[name]?.topics ?? []
+        return configurations.count { !known.contains($0.name) }
+    }
+
     /// Removes a topic on every broker.
     mutating func removeTopic(_ topic: String) {
         for queues in topics.removeValue(forKey: topic) ?? [] {
             entriesVisited += 1
+            entryCount -= 1
             brokers[queues.brokerName]?.topics.remove(topic)
         }
     }
@@ -108,7 +119,9 @@ struct RouteTable {
 
     private mutating func removeQueues(of topic: String, on name: String) {
         entriesVisited += 1
+        let before = topics[topic]?.count ?? 0
         topics[topic]?.removeAll { $0.brokerName == name }
+        entryCount -= before - (topics[topic]?.count ?? 0)
         if topics[topic]?.isEmpty == true { topics[topic] = nil }
     }
 

@@ -19,6 +19,8 @@ extension Connection {
     private static let copiedPieceMaximum = 4 * 1024
     /// Bytes to read for an unfinished frame whose length nobody has said.
     private static let readSize = 16 * 1024
+    /// What lacks more than this of a frame stands still while memory is short.
+    private static let hungrySize = 64 * 1024
     /// From here on the whole frame gets its room at once.
     private static let trustedSize = 1024 * 1024
 
@@ -42,7 +44,7 @@ extension Connection {
         resumeReadingIfAllowed()
     }
 
-    var mayRead: Bool { isOpen && !isPaused && (!isCongested || options.readsWhileCongested) }
+    var mayRead: Bool { isOpen && !isPaused && !isStarving && (!isCongested || options.readsWhileCongested) }
 
     func resumeReadingIfAllowed() {
         guard mayRead, !isReading, !isDelivering else { return }
@@ -141,10 +143,22 @@ extension Connection {
     func deliver(_ buffer: ByteBuffer) {
         expected = 0
         isDelivering = true
+        let before = buffer.count
         handler?.received(buffer, on: self)
         isDelivering = false
+        // Whatever was consumed, another frame has begun since.
+        if buffer.isEmpty || buffer.count != before { frameBegan = nil }
+        if !buffer.isEmpty, frameBegan == nil { frameBegan = loop.turnClock.turnStart }
         keep(buffer)
+        account()
         guard isOpen else { return }
+        // This side's own questions go on, so that what is waited for ends.
+        if loop.isMemoryShort, expected - (input?.count ?? 0) > Self.hungrySize, !isStarving,
+            !options.readsWhileCongested
+        {
+            isStarving = true
+            loop.starving.append(self)
+        }
         if !mayRead {
             stopReading()
         } else if let input, input.count > options.inputMaximum {
@@ -169,6 +183,8 @@ extension Connection {
     private func overflowInput(_ size: Int) {
         guard isOpen else { return }
         loop.log.warning("frame too large", ["peer": "\(peer)", "bytes": "\(size)"])
+        loop.counters.malformed += 1
+        if loop.peers.strike(peer, now: loop.turnClock.monotonic) { loop.counters.penalties += 1 }
         close(.inputOverflow, .abort)
     }
 }

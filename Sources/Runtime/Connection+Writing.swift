@@ -25,11 +25,13 @@ extension Connection {
     public func outputAdded() {
         guard isOpen, let gathering, !gathering.isEmpty else { return }
         markDirty()
+        account()
         let unsent = gathering.count + (writing == nil ? 0 : uv_stream_get_write_queue_size(stream))
         guard unsent > options.outputHighWatermark else { return }
         isCongested = true
         guard unsent > options.outputMaximum else { return }
         loop.log.warning("peer does not take its output", ["peer": "\(peer)", "bytes": "\(unsent)"])
+        loop.counters.outputOverflows += 1
         close(.outputOverflow, .abort)
     }
 
@@ -48,6 +50,7 @@ extension Connection {
         } else if writing == nil {
             writeGathered()
         }
+        account()
         settleOutput()
     }
 
@@ -95,6 +98,7 @@ extension Connection {
         writing = nil
         let size = written.count
         loop.buffers.recycle(written)
+        account()
         guard status == 0 else { return broke(status) }
         countSent(size)
         if gathering != nil || tls?.records != nil || owesGoodbye { markDirty() } else { settleOutput() }

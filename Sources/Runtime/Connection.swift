@@ -41,6 +41,14 @@ public final class Connection: HandleOwner {
     /// Where the loop keeps this connection.
     fileprivate var slot = -1
     var lastTraffic: MonotonicTime
+    /// Connections are numbered as they are made.
+    let number: UInt64
+    /// What of ``EventLoop/heldBytes`` is this connection's.
+    @exclusivity(unchecked) var accountedBytes = 0
+    /// Not read from until the loop has memory.
+    var isStarving = false
+    /// When the frame that has not wholly arrived began; nil when there is none.
+    @exclusivity(unchecked) var frameBegan: MonotonicTime?
     private var queuedAtLastCheck = 0
 
     // Reading; see Connection+Reading.swift.
@@ -62,6 +70,8 @@ public final class Connection: HandleOwner {
         self.loop = loop
         self.options = options
         lastTraffic = loop.turnClock.monotonic
+        loop.lastConnectionNumber += 1
+        number = loop.lastConnectionNumber
         socket = .allocate(capacity: 1)
         uv_tcp_init(loop.loop, socket)
         // SAFETY: given up in `connectionClosed`, after which libuv does not call back.
@@ -94,7 +104,10 @@ public final class Connection: HandleOwner {
         state = .open
         lastTraffic = loop.turnClock.monotonic
         self.listener = listener
-        listener?.connectionOpened()
+        if let listener {
+            listener.connectionOpened()
+            loop.peers.opened(peer)
+        }
         loop.add(self)
         if let server = listener?.tls { awaitFirstByte(server) }
         handler = choose(self)
@@ -113,6 +126,20 @@ public final class Connection: HandleOwner {
     /// - Parameter reason: reported to the handler and logged.
     public func close(_ reason: String, _ mode: CloseMode = .afterFlush) {
         close(.asked(reason), mode)
+    }
+
+    /// Ends the connection because what came is no frame of the protocol. An address that does that often is refused for a
+    /// while; see ``AcceptLimits``.
+    public func reject(_ reason: String) {
+        guard isOpen else { return }
+        loop.counters.malformed += 1
+        if loop.peers.strike(peer, now: loop.turnClock.monotonic) {
+            loop.counters.penalties += 1
+            loop.log.warning(
+                "an address keeps sending what is no frame",
+                ["peer": peer.address, "reason": reason, "refusedForMillis": "\(PeerTable.penaltyMilliseconds)"])
+        }
+        close(.malformed(reason), .afterFlush)
     }
 
     func close(_ reason: CloseReason, _ mode: CloseMode) {
@@ -145,6 +172,7 @@ public final class Connection: HandleOwner {
         if let gathering { loop.buffers.recycle(gathering) }
         gathering = nil
         if !isPlain { endTLS() }
+        account()
         uv_close(handle(socket), connectionClosed)
     }
 
@@ -155,11 +183,28 @@ public final class Connection: HandleOwner {
         writeRequest = nil
         if let input { loop.buffers.recycle(input) }
         input = nil
+        account()
         loop.remove(self)
-        listener?.connectionClosed()
+        if let listener {
+            listener.connectionClosed()
+            loop.peers.closed(peer)
+        }
         let handler = self.handler
         self.handler = nil
         handler?.closed(self, reason: closeReason)
+    }
+
+    // MARK: - Memory
+
+    /// Brings what the loop knows of this connection's memory up to date. Input and what libuv writes count with the memory
+    /// that they hold, output that gathers with its bytes: its buffer is shared again at the end of the turn.
+    @inline(__always)
+    func account() {
+        let bytes =
+            (input?.capacity ?? 0) + (writing?.capacity ?? 0) + (gathering?.count ?? 0) + (tls?.records?.count ?? 0)
+        guard bytes != accountedBytes else { return }
+        loop.heldBytes += bytes - accountedBytes
+        accountedBytes = bytes
     }
 
     // MARK: - Idleness
@@ -178,7 +223,14 @@ public final class Connection: HandleOwner {
             handshakeFailed("the handshake takes too long", .abort)
         } else if state == .open, options.idleSeconds > 0, quiet >= Int64(options.idleSeconds) * 1000 {
             loop.log.info("connection was idle", ["peer": "\(peer)"])
+            loop.counters.idle += 1
             close(.idle, .abort)
+        } else if state == .open, isReading, options.frameSeconds > 0, let frameBegan,
+            now.milliseconds(since: frameBegan) >= Int64(options.frameSeconds) * 1000
+        {
+            loop.log.info("a frame took too long", ["peer": "\(peer)"])
+            loop.counters.idle += 1
+            close(.frameTooSlow, .abort)
         }
     }
 }
@@ -215,6 +267,7 @@ extension EventLoop {
         let now = clock.monotonic
         // Closing does not remove: that happens in the close callback, after this loop.
         for connection in connections { connection.checkTraffic(now) }
+        peers.expire(now: now)
     }
 }
 

@@ -29,6 +29,12 @@ public enum CloseReason: Equatable, Sendable, CustomStringConvertible {
     case outputOverflow
     /// The handler left more than ``ConnectionOptions/inputMaximum`` unconsumed, or expects a frame of more.
     case inputOverflow
+    /// The peer sent what is no frame of the protocol; the handler's words.
+    case malformed(String)
+    /// A frame took longer than ``ConnectionOptions/frameSeconds`` to arrive.
+    case frameTooSlow
+    /// Peers held more memory than ``EventLoop/memoryBudget``.
+    case memoryShort
     /// The event loop stopped.
     case loopStopped
 
@@ -40,6 +46,9 @@ public enum CloseReason: Equatable, Sendable, CustomStringConvertible {
         case .idle: "no traffic"
         case .outputOverflow: "the peer does not take its output"
         case .inputOverflow: "frame too large"
+        case .malformed(let reason): reason
+        case .frameTooSlow: "a frame took too long to arrive"
+        case .memoryShort: "peers hold too much memory"
         case .loopStopped: "stopped"
         }
     }
@@ -57,6 +66,10 @@ public struct ConnectionOptions: Equatable, Sendable {
     public var inputMaximum = Limits.frameSizeMaximum + 1024
     /// Seconds without traffic in either direction after which the connection is closed; 0 means never. Checked once a second.
     public var idleSeconds = Limits.connectionIdleSeconds
+
+    /// Seconds within which a frame that has begun must have arrived; 0 means any time. A peer that sends a byte now and then
+    /// is not idle, and holds memory all the same.
+    public var frameSeconds = Limits.frameSecondsMaximum
 
     /// Goes on reading while congested: for the side that asks. If both sides stopped reading while the other does not take
     /// their output, neither would ever start again. Its handler consumes every whole frame, congested or not.

@@ -49,6 +49,17 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
     var redeliveries: [Connection] = []
     var connectors: [ObjectIdentifier: Connector] = [:]
     var sweepTimer: LoopTimer?
+    let peers = PeerTable()
+    /// Bytes of memory that peers may make this loop hold; see EventLoop+Memory.swift.
+    public var memoryBudget = Int.max
+    /// Bytes that they make it hold now.
+    @exclusivity(unchecked) public internal(set) var heldBytes = 0
+    /// Since when that has been too much.
+    var shortSince: MonotonicTime?
+    /// Connections that are not read from until there is memory.
+    var starving: [Connection] = []
+    /// The number of the newest connection.
+    var lastConnectionNumber: UInt64 = 0
 
     /// What the loop has done so far.
     public internal(set) var counters = LoopCounters()
@@ -168,6 +179,7 @@ public final class EventLoop: SerialExecutor, TaskExecutor, @unchecked Sendable 
         runLetters()
         for hook in hooks { hook() }
         flushConnections()
+        if isMemoryShort || !starving.isEmpty { settleMemory() }
         settleMailbox(another: !dirty.isEmpty || !redeliveries.isEmpty)
         counters.turns += 1
         turnDurations.record(turnClock.endTurn())
@@ -206,8 +218,18 @@ public struct LoopCounters: Equatable, Sendable {
     public var connections = 0
     /// Connections that listeners took.
     public var accepted = 0
-    /// Connections that listeners closed at once: over the limit, or unwanted.
-    public var refused = 0
+    /// Connections that listeners closed at once, by ``Listener/Refusal``.
+    public var refusals = [Int](repeating: 0, count: Listener.Refusal.allCases.count)
+    public var refused: Int { refusals.reduce(0, +) }
+    /// Connections that sent what is no frame, and addresses that were refused for a while because of it.
+    public var malformed = 0
+    public var penalties = 0
+    /// Connections that were closed because peers held too much memory.
+    public var shed = 0
+    /// Connections that were closed because nothing moved, or a frame took too long.
+    public var idle = 0
+    /// Connections that were closed because their peer did not take its output.
+    public var outputOverflows = 0
     public var bytesReceived = 0
     public var bytesSent = 0
     public var turns = 0

@@ -20,26 +20,27 @@ public final class Listener: HandleOwner {
     private let loop: EventLoop
     private let descriptor: Int32
     private let poll = UnsafeMutablePointer<uv_poll_t>.allocate(capacity: 1)
-    private let connectionsMaximum: Int
+    private let limits: AcceptLimits
     private let options: ConnectionOptions
     /// How it treats the first byte; nil takes every byte for plain.
     let tls: TLSServer?
     private var accept: Accept?
     private var lastComplaint: MonotonicTime?
     private var silentComplaints = 0
+    /// Whether the last attempt to accept failed.
+    public private(set) var isPaused = false
+    public var connectionsMaximum: Int { limits.connectionsMaximum }
 
-    /// Connections accepted in one turn, so that those already there get their turn too.
-    private static let acceptedPerTurnMaximum = 64
     private static let pauseMilliseconds: Int64 = 100
 
     fileprivate init(
-        _ loop: EventLoop, _ descriptor: Int32, _ address: HostAddress, maximum: Int, _ options: ConnectionOptions,
-        _ tls: TLSServer?, _ accept: @escaping Accept
+        _ loop: EventLoop, _ descriptor: Int32, _ address: HostAddress, _ limits: AcceptLimits,
+        _ options: ConnectionOptions, _ tls: TLSServer?, _ accept: @escaping Accept
     ) throws(RuntimeError) {
         self.loop = loop
         self.descriptor = descriptor
         self.address = address
-        self.connectionsMaximum = maximum
+        self.limits = limits
         self.options = options
         self.tls = tls
         self.accept = accept
@@ -72,12 +73,13 @@ public final class Listener: HandleOwner {
 
     private func startPolling() {
         guard accept != nil else { return }
+        isPaused = false
         uv_poll_start(poll, Int32(bitPattern: UV_READABLE.rawValue), connectionsWait)
     }
 
     fileprivate func acceptConnections() {
         loop.turnClock.startTurn()
-        for _ in 0..<Self.acceptedPerTurnMaximum {
+        for _ in 0..<limits.perTurnMaximum {
             guard accept != nil else { return }
             let accepted = apus_accept(descriptor)
             guard accepted < 0 else {
@@ -97,14 +99,19 @@ public final class Listener: HandleOwner {
 
     private func pause(_ status: Int32) {
         complain("connections cannot be accepted", describe(status))
+        isPaused = true
         uv_poll_stop(poll)
         loop.schedule(afterMilliseconds: Self.pauseMilliseconds) { [weak self] in self?.startPolling() }
     }
 
     private func take(_ socket: Int32) {
-        guard let accept, connections < connectionsMaximum else {
-            complain("too many connections", "the maximum is \(connectionsMaximum)")
-            loop.counters.refused += 1
+        guard let accept else {
+            Glibc.close(socket)
+            return
+        }
+        if let refusal = refusal(of: socket) {
+            complain("connection refused", refusal.words)
+            loop.counters.refusals[refusal.rawValue] += 1
             Glibc.close(socket)
             return
         }
@@ -116,8 +123,17 @@ public final class Listener: HandleOwner {
         if connection.open(listener: self, accept) {
             loop.counters.accepted += 1
         } else {
-            loop.counters.refused += 1
+            loop.counters.refusals[Refusal.handler.rawValue] += 1
         }
+    }
+
+    /// Why a socket is not taken; nil when it is. Asked before anything is allocated for it.
+    private func refusal(of socket: Int32) -> Refusal? {
+        if connections >= limits.connectionsMaximum { return .tooMany }
+        if loop.isMemoryShort { return .memory }
+        guard let peer = SocketAddress(peerOf: socket)?.hostAddress else { return nil }
+        if peer.isLoopback, !limits.includesLoopback { return nil }
+        return loop.peers.objection(to: peer, maximum: limits.perAddressMaximum, now: loop.clock.monotonic)
     }
 
     /// Logs at most once a second, since a stranger may provoke it at will.
@@ -142,10 +158,11 @@ extension EventLoop {
     ///   - host: an address in digits of either family, or a name, which is looked up while the caller waits.
     ///   - port: 0 lets the kernel choose; see ``Listener/port``.
     ///   - backlog: connections that may wait in the kernel; it caps the number at `net.core.somaxconn`.
-    ///   - maximumConnections: when so many are open, further ones are closed at once.
+    ///   - limits: connections beyond them are closed at once.
+    ///   - maximumConnections: the only limit, when there are no `limits`.
     ///   - tls: who gets TLS; nil takes every connection for plain.
     public func listen(
-        host: String, port: Int, backlog: Int = 1024, maximumConnections: Int = 65_536,
+        host: String, port: Int, backlog: Int = 1024, limits: AcceptLimits? = nil, maximumConnections: Int = 65_536,
         options: ConnectionOptions = ConnectionOptions(), tls: TLSServer? = nil, accept: @escaping Listener.Accept
     ) throws(RuntimeError) -> Listener {
         requireOnLoop()
@@ -160,7 +177,8 @@ extension EventLoop {
         let descriptor = try socketListening(&address, backlog, subject)
         do throws(RuntimeError) {
             return try Listener(
-                self, descriptor, address.hostAddress, maximum: maximumConnections, options, tls, accept)
+                self, descriptor, address.hostAddress, limits ?? AcceptLimits(connectionsMaximum: maximumConnections),
+                options, tls, accept)
         } catch {
             Glibc.close(descriptor)
             throw error

@@ -30,6 +30,12 @@ struct SocketAddress {
         }
     }
 
+    /// The other end of a connected socket; nil when it is connected no more.
+    init?(peerOf descriptor: Int32) {
+        var size = socklen_t(MemoryLayout<sockaddr_storage>.size)
+        guard withPointer({ getpeername(descriptor, $0, &size) }) == 0 else { return nil }
+    }
+
     var family: Int32 { Int32(storage.ss_family) }
 
     var size: socklen_t {

@@ -33,6 +33,14 @@ extension BrokerSettings {
         result.transactions.checkMaximum = Int32(clamping: transactions.checkMaximum)
         result.timers.delayLevels = timers.delayLevels
         result.timers.allowsRecall = timers.allowsRecall
+        result.deadLetterReservedHours = Int(store.retention.deadLetterAge.components.seconds / 3600)
+        result.limits.topics = quotas.topicsMaximum
+        result.limits.groups = quotas.groupsMaximum
+        result.limits.heldPulls = quotas.heldPullsMaximum
+        result.quotas.topic = quotas.topic
+        result.quotas.group = quotas.group
+        result.quotas.client = quotas.client
+        result.quotas.waitMilliseconds = quotas.wait.milliseconds
         // A record is moved on well before its segment expires.
         result.timers.windowMilliseconds = min(
             result.timers.windowMilliseconds, store.retention.age.milliseconds / 2)

@@ -22,6 +22,7 @@ public final class ServerProcess {
     private var brokerFrontend: BrokerFrontend?
     private var registrar: NameServerRegistrar?
     private var propagation: TopicPropagation?
+    private let openFilesMaximum = OpenFileLimit.raise()
     private var isStopping = false
     /// Called once, when a name server knows the broker.
     private var firstRegistration: (() -> Void)?
@@ -47,6 +48,7 @@ public final class ServerProcess {
             throw ServerError("the event loop cannot be made: \(error)")
         }
         disk = LoopDisk(loop: loop)
+        loop.memoryBudget = configuration.integer("maximumPeerMemory")
         security = try ServerSecurity(configuration.security, clock: loop.clock, log: log)
         started = Started(bindAddress: configuration.text("bindAddress"))
     }
@@ -101,9 +103,21 @@ public final class ServerProcess {
     ) throws(ServerError) -> Listener {
         var options = ConnectionOptions()
         options.idleSeconds = Int(settings.idleTime.components.seconds)
+        // A name server beside a broker gets a quarter: clients have one connection to it, and many to brokers.
+        let share = configuration.role != .standalone ? 4 : listeners.isEmpty ? 1 : 3
+        let maximum = OpenFileLimit.connections(
+            configured: settings.connectionsMaximum, limit: openFilesMaximum, share: share)
+        if maximum < settings.connectionsMaximum {
+            log.notice(
+                "fewer connections than maximumConnections: the limit of open files is too low (ulimit -n)",
+                ["connections": "\(maximum)", "openFiles": "\(openFilesMaximum)"])
+        }
+        var limits = AcceptLimits(connectionsMaximum: maximum)
+        limits.perAddressMaximum = settings.connectionsPerAddressMaximum
+        limits.includesLoopback = settings.limitsLoopback
         do throws(RuntimeError) {
             let listener = try loop.listen(
-                host: settings.host, port: settings.port, maximumConnections: settings.connectionsMaximum,
+                host: settings.host, port: settings.port, limits: limits,
                 options: options, tls: security.tls, accept: accept)
             listeners.append(listener)
             return listener
@@ -141,6 +155,7 @@ public final class ServerProcess {
         }
         frontend.tls = security.tls
         frontend.settings = configuration.brokerView(started: broker.started)
+        frontend.processFacts = { [weak self] in ProcessFacts(self?.listeners ?? []) }
         brokerFrontend = frontend
         frontend.start(on: loop)
         started.brokerPort = listener.port

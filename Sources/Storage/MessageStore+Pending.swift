@@ -74,4 +74,8 @@ extension MessageStore {
             return true
         }
     }
+
+    /// Shows consumers no message of the queue before `offset`, until told otherwise; the log keeps them as long as all others. Not
+    /// durable.
+    public func hide(_ offset: QueueOffset, of queue: StoredQueue) { queue.hiddenBefore = offset }
 }

@@ -39,6 +39,10 @@ public final class MessageStore {
     private let retention: Retention
     /// Whether the store was made by RocketMQ and its settings files have not been taken over yet.
     public private(set) var isForeign: Bool
+    /// What the last start found.
+    public let recovery: RecoverySummary
+    /// What the disk has refused.
+    public let faults: DiskFaults
     private let entryBuffer: UnsafeMutableBufferPointer<ConsumeQueueEntry>
     private let scratch = ByteBuffer(capacity: 1024)
     /// What a selecting fetch has read last.
@@ -50,6 +54,10 @@ public final class MessageStore {
 
     /// Where the oldest record lies that must not expire, nil when none: asked before an expired segment is removed.
     public var firstNeeded: () throws(StorageError) -> PhysicalOffset? = { () throws(StorageError) in nil }
+
+    /// Bytes after which the answers of the next fetches are full, when that is less than ``StoreConfiguration/fetchLimits``
+    /// say. The first message goes out whatever its size.
+    @exclusivity(unchecked) public var answerSizeMaximum = Int.max
 
     /// Called when ``flushed`` has moved or the store has stopped; answer what waits for it.
     public var flushFinished: () -> Void {
@@ -70,6 +78,8 @@ public final class MessageStore {
         dirtyQueues = topics.values.flatMap { $0.queues.compactMap { $0 } }.filter { $0.isListedAsDirty }
         trustedViewsOffset = recovered.trustedViewsOffset
         isForeign = recovered.isForeign
+        recovery = recovered.summary
+        faults = recovered.faults
         lockFile = recovered.lockFile
         lastFlush = clock.monotonic
         checkpointer = Checkpointer(recovered: recovered)
@@ -374,7 +384,8 @@ public final class MessageStore {
     func isFull(
         _ result: FetchResult, adding size: Int, _ entry: ConsumeQueueEntry, maximumCount: Int
     ) -> Bool {
-        FetchLimits.isFull(
+        if result.messageCount > 0, result.byteCount + size > answerSizeMaximum { return true }
+        return FetchLimits.isFull(
             result, adding: size, maximumCount: maximumCount, isOld: isOld(entry.physicalOffset),
             limits: configuration.fetchLimits)
     }
@@ -632,6 +643,11 @@ public final class MessageStore {
 
     /// False while the disk is too full, or after an I/O error.
     public var isWritable: Bool { commitLog.failure == nil && !retention.refusesMessages && viewsFailure == nil }
+
+    /// Whether messages are refused because the disk is too full.
+    public var refusesForSpace: Bool { retention.refusesMessages }
+    /// Why the views do not have everything that is written; nil when they do.
+    public var viewsError: StorageError? { viewsFailure }
 
     /// The state of a store that RocketMQ wrote is in the log now.
     public func foreignStateAdopted() { isForeign = false }

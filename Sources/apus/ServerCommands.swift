@@ -36,7 +36,7 @@ enum ServerCommands {
 
     private static func run(_ role: Setting.Roles, _ invocation: Invocation) throws -> ExitCode {
         let configuration = try ConfigurationOptions.configuration(role, from: invocation)
-        let log = Log(label: "apus", level: configuration.logLevel, sink: StandardErrorLogSink())
+        let log = Log(label: "apus", level: configuration.logLevel, sink: LimitedLogSink(StandardErrorLogSink()))
         for note in configuration.notes { log.notice(note) }
         do throws(ServerError) {
             let process = try ServerProcess(configuration, log: log)

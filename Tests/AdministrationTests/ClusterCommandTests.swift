@@ -63,11 +63,11 @@ struct ClusterCommandTests {
     func topicSettings() throws {
         var topic = TopicConfiguration(name: "T", readQueueCount: 3, writeQueueCount: 2, permission: .read)
         let before = topic
-        TopicCommands.apply(try parse(["topic", "update", "T", "--order"]), to: &topic)
+        try TopicCommands.apply(try parse(["topic", "update", "T", "--order"]), to: &topic)
         #expect(topic.isOrdered && topic.readQueueCount == before.readQueueCount && topic.permission == .read)
-        TopicCommands.apply(try parse(["topic", "update", "T", "--queues", "5", "--write-queues", "4"]), to: &topic)
+        try TopicCommands.apply(try parse(["topic", "update", "T", "--queues", "5", "--write-queues", "4"]), to: &topic)
         #expect(topic.readQueueCount == 5 && topic.writeQueueCount == 4)
-        TopicCommands.apply(try parse(["topic", "create", "T", "--perm", "2"]), to: &topic)
+        try TopicCommands.apply(try parse(["topic", "create", "T", "--perm", "2"]), to: &topic)
         #expect(topic.readQueueCount == 8 && topic.permission == .write)
     }
 

@@ -34,7 +34,9 @@ struct NameServerFixture {
             identity: identity, haAddress: "10.0.0.1:\(identity.id + 20_000)",
             dataVersion: DataVersion(timestamp: Timestamp(milliseconds: 7), counter: version),
             filterServers: filterServers, connection: ConnectionToken(connection))
-        let reply = server.register(registration) { () throws(Never) in topics }
+        let reply = server.register(registration, failure: { preconditionFailure("\($0)") }) {
+            () throws(Never) in topics
+        }
         server.checkInvariants()
         return reply
     }

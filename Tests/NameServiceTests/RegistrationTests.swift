@@ -62,7 +62,9 @@ struct RegistrationTests {
         let registration = BrokerRegistration(
             identity: a, haAddress: "h", dataVersion: DataVersion(counter: 9), connection: ConnectionToken(2))
         #expect(throws: Malformed.self) {
-            _ = try fixture.server.register(registration) { () throws(Malformed) in throw Malformed() }
+            _ = try fixture.server.register(registration, failure: { _ in Malformed() }) {
+                () throws(Malformed) in throw Malformed()
+            }
         }
         #expect(fixture.check(1, of: a).isChanged == false)
         fixture.server.connectionClosed(ConnectionToken(2))

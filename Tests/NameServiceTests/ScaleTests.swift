@@ -23,7 +23,9 @@ struct ScaleTests {
         let registration = BrokerRegistration(
             identity: identity, haAddress: "", dataVersion: DataVersion(counter: version),
             connection: ConnectionToken(connection))
-        _ = fixture.server.register(registration) { () throws(Never) in Self.topics }
+        _ = fixture.server.register(registration, failure: { preconditionFailure("\($0)") }) { () throws(Never) in
+            Self.topics
+        }
     }
 
     @Test("each call does the work of what it touches, not of the whole table")

@@ -170,7 +170,8 @@ struct RegistrationTests {
         let master = BrokerRegistration(
             identity: BrokerIdentity(cluster: "C", name: "broker-a", id: 0, address: "m:1"), haAddress: "m:2",
             dataVersion: DataVersion(), connection: ConnectionToken(77))
-        _ = exchange.it.server.register(master) { () throws(Never) in [] }
+        _ = exchange.it.server.register(
+            master, failure: { preconditionFailure("\($0)") }, topics: { () throws(Never) in [] })
         try exchange.run()
         let reply = RegistrationReply(
             masterAddress: "m:1", haAddress: "m:2", orderConfiguration: ["T": "broker-a:4"])

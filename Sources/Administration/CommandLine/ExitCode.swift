@@ -13,6 +13,10 @@ public enum ExitCode: Int32, Sendable, CaseIterable {
     case refused = 5
     /// A check found a difference: messages lost, duplicated, out of order or changed; or damage in a store.
     case verification = 6
+    /// `apus health`: everything works, and somebody should look at something.
+    case degraded = 7
+    /// `apus health`: something does not do what it is there for.
+    case unhealthy = 8
     /// Stopped by Ctrl-C before it was done, as shells count it: 128 + SIGINT.
     case interrupted = 130
 
@@ -26,6 +30,8 @@ public enum ExitCode: Int32, Sendable, CaseIterable {
         case .unreachable: "no answer in time, or nobody listens there"
         case .refused: "the server answered and refused"
         case .verification: "messages were lost, duplicated, out of order or changed, or a store is damaged"
+        case .degraded: "a health check says that somebody should look"
+        case .unhealthy: "a health check says that something does not work"
         case .interrupted: "stopped by Ctrl-C"
         }
     }

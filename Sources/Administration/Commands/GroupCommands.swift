@@ -49,17 +49,19 @@ public enum GroupCommands {
 
     // MARK: - create and update
 
-    private static let settings: [CommandOption] = [
-        CommandOption("retry-max", .integer(-1...1_000_000), "Attempts before a message becomes a dead letter (16)"),
-        CommandOption("retry-queues", .integer(0...65_536), "Queues of the retry topic on each broker (1)"),
-        CommandOption(
-            "retry-policy", .text("POLICY"),
-            "When a failed message comes again: ladder, exponential, exponential:FIRST:LONGEST:FACTOR, or delays like 10s,1m,5m"
-        ),
-        CommandOption("consume", .flag, "Members get messages (yes); --no-consume stops them"),
-        CommandOption("broadcast", .flag, "Members may get all messages each (yes); or --no-broadcast"),
-        Cluster.clusterOption, Cluster.brokerOption,
-    ]
+    private static let settings: [CommandOption] =
+        [
+            CommandOption(
+                "retry-max", .integer(-1...1_000_000), "Attempts before a message becomes a dead letter (16)"),
+            CommandOption("retry-queues", .integer(0...65_536), "Queues of the retry topic on each broker (1)"),
+            CommandOption(
+                "retry-policy", .text("POLICY"),
+                "When a failed message comes again: ladder, exponential, exponential:FIRST:LONGEST:FACTOR, or delays like 10s,1m,5m"
+            ),
+            CommandOption("consume", .flag, "Members get messages (yes); --no-consume stops them"),
+            CommandOption("broadcast", .flag, "Members may get all messages each (yes); or --no-broadcast"),
+            Cluster.clusterOption, Cluster.brokerOption,
+        ] + QuotaOptions.options("pull", "its members may pull together from each broker")
 
     /// `group` with what the command line says of it.
     static func apply(_ invocation: Invocation, to group: inout GroupConfiguration) throws {
@@ -74,6 +76,7 @@ public enum GroupCommands {
             group.retryPolicy = policy
         }
         if invocation.isGiven("consume") { group.isConsumeEnabled = invocation.flag("consume") }
+        try QuotaOptions.apply(invocation, to: &group.quota)
         if invocation.isGiven("broadcast") { group.isBroadcastEnabled = invocation.flag("broadcast") }
     }
 
@@ -120,7 +123,11 @@ public enum GroupCommands {
                 "apus group update audit --retry-policy 1s,10s,5m", "Again after 1 s, then 10 s, then every 5 m"),
         ]
     ) { invocation in
-        let changes = ["retry-max", "retry-queues", "retry-policy", "consume", "broadcast"]
+        let changes =
+            [
+                "retry-max", "retry-queues", "retry-policy", "consume", "broadcast", "quota-pull-messages",
+                "quota-pull-bytes",
+            ]
         guard changes.contains(where: invocation.isGiven) else {
             throw CommandFailure(
                 .usage, "nothing is to be changed", advice: "give one of --\(changes.joined(separator: ", --"))")
@@ -195,7 +202,8 @@ public enum GroupCommands {
             var members = OutputTable(Report.memberColumns)
             var subscriptions = OutputTable(Report.subscriptionColumns)
             var disagreements = OutputTable(Report.disagreementColumns)
-            var isKnown = try await client.administration.groups().contains { $0.name == group }
+            let configuration = try await client.administration.groups().first { $0.name == group }
+            var isKnown = configuration != nil
             do throws(ClientError) {
                 let online = try await client.administration.consumerConnections(group: group)
                 isKnown = true
@@ -217,7 +225,7 @@ public enum GroupCommands {
             guard isKnown || !queues.rows.isEmpty else { throw missing(group) }
             let report = Report(
                 group: group, members: members, subscriptions: subscriptions, disagreements: disagreements,
-                queues: queues)
+                queues: queues, quota: configuration?.quota ?? .byDefault)
             Console.print(report.rendered(as: invocation.format, style: invocation.style))
             return .success
         }
@@ -230,6 +238,8 @@ public enum GroupCommands {
         var subscriptions: OutputTable
         var disagreements = OutputTable(disagreementColumns)
         var queues: OutputTable
+        /// What its members may pull from one broker.
+        var quota = TrafficQuota.byDefault
 
         static let memberColumns = ["clientId", "address", "language", "version"]
         static let subscriptionColumns = ["topic", "type", "expression"]
@@ -273,6 +283,13 @@ public enum GroupCommands {
             }
         }
 
+        /// Empty for a group without a quota of its own.
+        private var quotaText: String {
+            guard !quota.isByDefault else { return "" }
+            return ", quota of \(QuotaOptions.text(quota.pull.messages)) messages and "
+                + "\(QuotaOptions.text(quota.pull.bytes)) bytes a second from each broker"
+        }
+
         func rendered(as format: OutputFormat, style: TextStyle = .plain) -> String {
             switch format {
             case .csv: return queues.rendered(as: .csv)
@@ -284,6 +301,7 @@ public enum GroupCommands {
                     {
                       "group": \(JSONText.string(group)),
                       "lag": \(lag),
+                      "quota": {"pullMessages": "\(QuotaOptions.text(quota.pull.messages))", "pullBytes": "\(QuotaOptions.text(quota.pull.bytes))"},
                       "members": \(array(members)),
                       "subscriptions": \(array(subscriptions)),
                       "disagreements": \(array(disagreements)),
@@ -304,7 +322,7 @@ public enum GroupCommands {
                             + disagreements.rendered(as: .table, style: style)
                     ]
                 return [
-                    "group \(OutputTable.Cell.text(group).json), lag \(lag)\n",
+                    "group \(OutputTable.Cell.text(group).json), lag \(lag)\(quotaText)\n",
                     part("members: \(members.rows.count)", members, none: "nobody is online"),
                     part("subscriptions", subscriptions, none: "none, for nobody is online"),
                 ].joined(separator: "\n") + "\n"

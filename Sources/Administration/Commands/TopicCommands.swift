@@ -5,7 +5,7 @@ import RemotingProtocol
 
 /// `apus topic`.
 public enum TopicCommands {
-    public static let all: [Command] = [list, create, update, delete, route, status]
+    public static let all: [Command] = [list, create, update, delete, route, show, status]
     public static let group = CommandGroup("topic", "Look at and change topics")
 
     // MARK: - Kinds
@@ -102,7 +102,8 @@ public enum TopicCommands {
                 "perm", .choice(["rw", "r", "w", "6", "4", "2"]), default: queues == nil ? nil : "rw",
                 "Who may use it: rw (6), only readers r (4), only writers w (2)"),
             CommandOption("order", .flag, "Mark it as a topic whose order matters"),
-        ]
+        ] + QuotaOptions.options("send", "may be sent to it on each broker")
+            + QuotaOptions.options("pull", "may be pulled from it on each broker")
     }
 
     static func text(_ permission: Permission) -> String {
@@ -118,7 +119,8 @@ public enum TopicCommands {
     }
 
     /// `topic` with what the command line says of it.
-    static func apply(_ invocation: Invocation, to topic: inout TopicConfiguration) {
+    static func apply(_ invocation: Invocation, to topic: inout TopicConfiguration) throws(CommandFailure) {
+        try QuotaOptions.apply(invocation, to: &topic.quota)
         if invocation.optionalText("queues") != nil {
             topic.readQueueCount = Int32(invocation.integer("queues"))
             topic.writeQueueCount = Int32(invocation.integer("queues"))
@@ -146,7 +148,7 @@ public enum TopicCommands {
     ) { invocation in
         try await Cluster.with(invocation) { client in
             var topic = TopicConfiguration(name: invocation.arguments[0])
-            apply(invocation, to: &topic)
+            try apply(invocation, to: &topic)
             let brokers = try await brokers(client, invocation)
             var isMissing = false
             for broker in brokers {
@@ -160,7 +162,10 @@ public enum TopicCommands {
                 }
             }
             if isMissing {
-                for broker in brokers { try await client.administration.createTopic(topic, onBroker: broker) }
+                for broker in brokers {
+                    try await client.administration.createTopic(
+                        topic, onBroker: broker, setsQuota: QuotaOptions.isGiven(invocation))
+                }
                 try await waitForRoute(client, invocation, to: brokers.map { _ in topic })
             }
             Console.print("topic \(topic.name) \(isMissing ? "created" : "is there already"): \(summary(topic))")
@@ -179,9 +184,12 @@ public enum TopicCommands {
         examples: [
             CommandExample("apus topic update Orders --queues 16", "More queues"),
             CommandExample("apus topic update Orders --perm r", "No more sends"),
+            CommandExample(
+                "apus topic update Orders --quota-send-messages 500 --quota-send-bytes 1M",
+                "Producers are slowed down above 500 messages or 1 MiB a second"),
         ]
     ) { invocation in
-        let changes = ["queues", "read-queues", "write-queues", "perm", "order"]
+        let changes = ["queues", "read-queues", "write-queues", "perm", "order"] + QuotaOptions.names
         guard changes.contains(where: invocation.isGiven) else {
             throw CommandFailure(
                 .usage, "nothing is to be changed", advice: "give one of --\(changes.joined(separator: ", --"))")
@@ -190,8 +198,9 @@ public enum TopicCommands {
             var updated: [TopicConfiguration] = []
             for broker in try await brokers(client, invocation) {
                 guard var topic = try await configuration(client, invocation.arguments[0], of: broker) else { continue }
-                apply(invocation, to: &topic)
-                try await client.administration.createTopic(topic, onBroker: broker)
+                try apply(invocation, to: &topic)
+                try await client.administration.createTopic(
+                    topic, onBroker: broker, setsQuota: QuotaOptions.isGiven(invocation))
                 Console.print("topic \(topic.name) updated on \(broker): \(summary(topic))")
                 updated.append(topic)
             }
@@ -308,6 +317,31 @@ public enum TopicCommands {
             }
         }
         return table
+    }
+
+    static let show = Command(
+        "topic show", "Show the settings of a topic on every broker, its quota included",
+        discussion: """
+            sendMessages to pullBytes are what may be sent to it and pulled from it in a second on each broker; 'default' is what the
+            broker's settings say, 'none' any number.
+            """,
+        arguments: [name], options: Cluster.options + [Cluster.clusterOption, Cluster.brokerOption, .output],
+        examples: [CommandExample("apus topic show Orders", "Its queues, permission and quota")]
+    ) { invocation in
+        try await Cluster.with(invocation) { client in
+            var table = OutputTable(["broker", "readQueues", "writeQueues", "perm", "ordered"] + QuotaOptions.columns)
+            for broker in try await brokers(client, invocation) {
+                guard let topic = try await configuration(client, invocation.arguments[0], of: broker) else { continue }
+                table.append(
+                    [
+                        .text(broker), .integer(Int64(topic.readQueueCount)), .integer(Int64(topic.writeQueueCount)),
+                        .text(text(topic.permission)), .boolean(topic.isOrdered),
+                    ] + QuotaOptions.cells(topic.quota))
+            }
+            guard !table.rows.isEmpty else { throw missing(invocation.arguments[0]) }
+            invocation.print(table)
+            return .success
+        }
     }
 
     static let status = Command(

@@ -84,15 +84,17 @@ public struct ClusterAdministration: Sendable {
     /// - Parameters:
     ///   - cluster: nil means all clusters.
     ///   - broker: the only broker to change, as `host:port`; nil means every master of the cluster.
+    ///   - setsQuota: whether the topic's quota is told too, which brokers of RocketMQ refuse; otherwise it stays as it is.
     public func createTopic(
         _ topic: TopicConfiguration, inCluster cluster: String? = nil, onBroker broker: String? = nil,
-        timeout: Duration? = nil
+        setsQuota: Bool = false, timeout: Duration? = nil
     ) async throws(ClientError) {
         try PreparedMessage.checkTopic(topic.name)
         let header = CreateTopicHeader(
             topic: topic.name, defaultTopic: SystemTopics.autoCreate, readQueueCount: topic.readQueueCount,
             writeQueueCount: topic.writeQueueCount, permission: topic.permission,
-            topicFilterType: topic.filterType.rawValue, systemFlag: topic.systemFlag, isOrdered: topic.isOrdered)
+            topicFilterType: topic.filterType.rawValue, systemFlag: topic.systemFlag, isOrdered: topic.isOrdered,
+            attributes: setsQuota ? topic.quota.attributeText : nil)
         for address in try await targets(cluster, broker, timeout) {
             try await core.call(Request(.updateAndCreateTopic, header), to: address, timeout: timeout)
         }

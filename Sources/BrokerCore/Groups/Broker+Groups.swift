@@ -18,6 +18,9 @@ extension Broker {
         if case .list(let delays) = group.retryPolicy, delays.count > Limits.retryDelaysMaximum {
             throw .invalid("a retry policy lists up to \(Limits.retryDelaysMaximum) delays")
         }
+        guard state.groups.count < configuration.limits.groups || state.groups[group.name] != nil else {
+            throw limitReached("groups", configuration.limits.groups)
+        }
         try change(.groupPut(group, at: clock.timestamp))
     }
 
@@ -63,6 +66,7 @@ extension Broker {
     /// Takes in a heartbeat: the client's groups, made with their retry topics when they are new. Members hear of changes
     /// before this returns.
     public func heartbeat(_ heartbeat: Heartbeat, on channel: any ClientChannel) throws(BrokerError) {
+        try check(heartbeat, on: channel)
         for consumer in heartbeat.consumers {
             let group = try groupOrCreate(consumer.group)
             let retryTopic = SystemTopics.retry(of: group.name)
@@ -80,6 +84,47 @@ extension Broker {
                 producerGroup: group, of: heartbeat.identity, on: channel, now: clock.timestamp,
                 monotonic: clock.monotonic)
             if isNew { transactions.producerCame(group, now: clock.monotonic) }
+        }
+    }
+
+    /// Refuses a heartbeat that asks the broker to remember too much, before anything of it is taken in.
+    private func check(_ heartbeat: Heartbeat, on channel: any ClientChannel) throws(BrokerError) {
+        guard heartbeat.identity.clientID.utf8.count <= Limits.clientIDLengthMaximum else {
+            throw .invalid("a client's id has up to \(Limits.clientIDLengthMaximum) bytes")
+        }
+        let groupCount = heartbeat.consumers.count + heartbeat.producerGroups.count
+        guard groupCount <= Limits.groupsPerHeartbeatMaximum else {
+            throw limitReached("groups of one client", Limits.groupsPerHeartbeatMaximum)
+        }
+        for group in heartbeat.producerGroups {
+            guard group.utf8.count <= Limits.groupLengthMaximum else {
+                throw .invalid("a group's name has up to \(Limits.groupLengthMaximum) bytes")
+            }
+        }
+        for consumer in heartbeat.consumers {
+            guard consumer.subscriptions.count <= Limits.subscriptionsPerMemberMaximum else {
+                throw limitReached("subscriptions of one member", Limits.subscriptionsPerMemberMaximum)
+            }
+            for subscription in consumer.subscriptions { try check(subscription) }
+        }
+        let limits = configuration.limits
+        if let full = members.fullGroup(for: heartbeat, on: channel, maximum: limits.membersPerGroup) {
+            throw limitReached("members of the group \(full)", limits.membersPerGroup)
+        }
+        guard members.count + groupCount <= limits.members || !members.hasNewcomer(heartbeat, on: channel) else {
+            throw limitReached("members of groups", limits.members)
+        }
+    }
+
+    private func check(_ subscription: Subscription) throws(BrokerError) {
+        guard subscription.topic.utf8.count <= Limits.groupLengthMaximum,
+            subscription.expression.utf8.count <= Limits.selectorLengthMaximum,
+            max(subscription.tags.count, subscription.tagHashes.count) <= Limits.tagsPerSubscriptionMaximum,
+            subscription.tags.reduce(0, { $0 + $1.utf8.count }) <= Limits.selectorLengthMaximum
+        else {
+            throw .invalid(
+                "a subscription has an expression of up to \(Limits.selectorLengthMaximum) bytes and up to "
+                    + "\(Limits.tagsPerSubscriptionMaximum) tags")
         }
     }
 
@@ -125,6 +170,9 @@ extension Broker {
             granted.append(queue)
         }
         guard !changed.isEmpty else { return granted }
+        guard state.locks.count + changed.count <= configuration.limits.queueLocks else {
+            throw limitReached("locked queues", configuration.limits.queueLocks)
+        }
         try change(.queuesLocked(changed, group: group, clientID: clientID))
         for queue in changed { state.locks.renew(queue, group: group, now: clock.monotonic) }
         return granted

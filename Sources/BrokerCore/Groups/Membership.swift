@@ -74,6 +74,15 @@ public final class Membership {
     private var producerGroups: [String: ProducerGroup] = [:]
     /// Clients that are in any producer group.
     private var producers = ByteKeyTable<any ClientChannel>()
+    /// The groups that a connection is a member of, so that its end need not look through all.
+    private var joined: [ObjectIdentifier: Joined] = [:]
+    private struct Joined {
+        var consumers: [String: Member] = [:]
+        var producers: [String: Member] = [:]
+        var isEmpty: Bool { consumers.isEmpty && producers.isEmpty }
+    }
+    /// Members of all groups; a client counts in each of its groups.
+    public private(set) var count = 0
     private let expiryMilliseconds: Int64
     private let selectors: SelectorCache
     private let log: Log
@@ -110,8 +119,10 @@ public final class Membership {
         group.consumeType = consumer.consumeType
         group.messageModel = consumer.messageModel
         group.consumeFromWhere = consumer.consumeFromWhere
-        let (member, isNew) = Self.touch(
-            &group.members, channel, identity, now, monotonic.advanced(byMilliseconds: expiryMilliseconds))
+        let (member, isNew) = touch(
+            joined[ObjectIdentifier(channel)]?.consumers[group.name], &group.members, channel, identity, now,
+            monotonic.advanced(byMilliseconds: expiryMilliseconds))
+        if isNew { joined[ObjectIdentifier(channel), default: Joined()].consumers[group.name] = member }
         let hasChanged = update(group, consumer.subscriptions)
         let outline = SubscriptionOutline(consumer)
         if isNew || member.outline != outline {
@@ -130,16 +141,19 @@ public final class Membership {
         let group = producerGroups[name] ?? ProducerGroup(name: name)
         producerGroups[name] = group
         if producers[identity.clientID] !== channel { producers[identity.clientID] = channel }
-        return Self.touch(
-            &group.members, channel, identity, now, monotonic.advanced(byMilliseconds: expiryMilliseconds)
-        ).isNew
+        let (member, isNew) = touch(
+            joined[ObjectIdentifier(channel)]?.producers[name], &group.members, channel, identity, now,
+            monotonic.advanced(byMilliseconds: expiryMilliseconds))
+        if isNew { joined[ObjectIdentifier(channel), default: Joined()].producers[name] = member }
+        return isNew
     }
 
-    private static func touch(
-        _ members: inout [Member], _ channel: any ClientChannel, _ identity: ClientIdentity, _ now: Timestamp,
+    private func touch(
+        _ known: Member?, _ members: inout [Member], _ channel: any ClientChannel, _ identity: ClientIdentity,
+        _ now: Timestamp,
         _ deadline: MonotonicTime
     ) -> (Member, isNew: Bool) {
-        if let member = members.first(where: { $0.channel === channel }) {
+        if let member = known {
             let isNew = member.identity.clientID != identity.clientID
             member.identity = identity
             member.lastSeen = now
@@ -148,6 +162,7 @@ public final class Membership {
         }
         let member = Member(channel, identity, now, deadline)
         members.append(member)
+        count += 1
         return (member, true)
     }
 
@@ -229,63 +244,103 @@ public final class Membership {
         for member in group.members { member.channel.membersChanged(of: group.name) }
     }
 
+    // MARK: - Room
+
+    /// A group of the heartbeat that has so many members, and not this one; nil when there is none.
+    func fullGroup(for heartbeat: Heartbeat, on channel: any ClientChannel, maximum: Int) -> String? {
+        let joined = joined[ObjectIdentifier(channel)] ?? Joined()
+        return heartbeat.consumers.lazy.map(\.group).first {
+            joined.consumers[$0] == nil && consumerGroups[$0]?.members.count ?? 0 >= maximum
+        }
+            ?? heartbeat.producerGroups.first {
+                joined.producers[$0] == nil && producerGroups[$0]?.members.count ?? 0 >= maximum
+            }
+    }
+
+    /// Whether the client is not yet a member of all groups of its heartbeat.
+    func hasNewcomer(_ heartbeat: Heartbeat, on channel: any ClientChannel) -> Bool {
+        let joined = joined[ObjectIdentifier(channel)] ?? Joined()
+        return heartbeat.consumers.contains { joined.consumers[$0.group] == nil }
+            || heartbeat.producerGroups.contains { joined.producers[$0] == nil }
+    }
+
     // MARK: - Going
 
     /// What the consumer on this connection calls itself in the group.
     func clientID(of channel: any ClientChannel, in group: String) -> String? {
-        consumerGroups[group]?.members.first { $0.channel === channel }?.identity.clientID
+        joined[ObjectIdentifier(channel)]?.consumers[group]?.identity.clientID
     }
 
     /// The groups that a connection consumes for, and what it calls itself there.
     func consumers(on channel: any ClientChannel) -> [(group: String, clientID: String)] {
-        allConsumerGroups.compactMap { group in
-            clientID(of: channel, in: group.name).map { (group.name, $0) }
-        }
+        (joined[ObjectIdentifier(channel)]?.consumers ?? [:]).map { ($0.key, $0.value.identity.clientID) }
+            .sorted { $0.0 < $1.0 }
     }
 
     /// Takes the client out of the groups it names; nil names none.
     func unregister(channel: any ClientChannel, producerGroup: String?, consumerGroup: String?, notifies: Bool) {
-        if let producerGroup { removeProducers(of: producerGroup) { $0.channel === channel } }
-        if let consumerGroup, let group = consumerGroups[consumerGroup] {
-            removeMembers(of: group, notifies: notifies) { $0.channel === channel }
+        guard let groups = joined[ObjectIdentifier(channel)] else { return }
+        if let producerGroup, let member = groups.producers[producerGroup] {
+            remove([member], ofProducers: producerGroup)
+        }
+        if let consumerGroup, let member = groups.consumers[consumerGroup] {
+            remove([member], ofConsumers: consumerGroup, notifies: notifies)
         }
     }
 
     /// Takes the client out of every group, because its connection is gone.
     func closed(_ channel: any ClientChannel, notifies: (String) -> Bool) {
-        remove(notifies) { $0.channel === channel }
+        guard let groups = joined[ObjectIdentifier(channel)] else { return }
+        for (name, member) in groups.producers { remove([member], ofProducers: name) }
+        for (name, member) in groups.consumers.sorted(by: { $0.key < $1.key }) {
+            remove([member], ofConsumers: name, notifies: notifies(name))
+        }
     }
 
     /// Takes out everybody who has been silent for too long.
     func expire(now: MonotonicTime, notifies: (String) -> Bool) {
-        remove(notifies) { $0.deadline <= now }
-    }
-
-    private func remove(_ notifies: (String) -> Bool, where isGone: (Member) -> Bool) {
-        for group in allProducerGroups { removeProducers(of: group.name, where: isGone) }
-        for group in allConsumerGroups where group.members.contains(where: isGone) {
-            removeMembers(of: group, notifies: notifies(group.name), where: isGone)
+        for group in allProducerGroups {
+            remove(group.members.filter { $0.deadline <= now }, ofProducers: group.name)
+        }
+        for group in allConsumerGroups {
+            let gone = group.members.filter { $0.deadline <= now }
+            if !gone.isEmpty { remove(gone, ofConsumers: group.name, notifies: notifies(group.name)) }
         }
     }
 
-    private func removeProducers(of name: String, where isGone: (Member) -> Bool) {
-        guard let group = producerGroups[name] else { return }
-        let gone = group.members.filter(isGone)
-        guard !gone.isEmpty else { return }
-        group.members.removeAll(where: isGone)
+    /// Those that go in the order in which they came are found at the front.
+    private static func remove(_ gone: [Member], from members: inout [Member]) {
+        for member in gone {
+            if let index = members.firstIndex(where: { $0 === member }) { members.remove(at: index) }
+        }
+    }
+
+    private func remove(_ gone: [Member], ofProducers name: String) {
+        guard let group = producerGroups[name], !gone.isEmpty else { return }
+        count -= gone.count
+        Self.remove(gone, from: &group.members)
         if group.members.isEmpty { producerGroups[name] = nil }
-        for member in gone where producers[member.identity.clientID] === member.channel {
-            let isElsewhere = producerGroups.values.contains { group in
-                group.members.contains { $0.channel === member.channel }
-            }
-            if !isElsewhere { producers[member.identity.clientID] = nil }
+        for member in gone {
+            left(member.channel) { $0.producers[name] = nil }
+            guard producers[member.identity.clientID] === member.channel,
+                joined[ObjectIdentifier(member.channel)]?.producers.isEmpty ?? true
+            else { continue }
+            producers[member.identity.clientID] = nil
         }
     }
 
-    private func removeMembers(of group: ConsumerGroup, notifies: Bool, where isGone: (Member) -> Bool) {
-        let gone = group.members.filter(isGone)
-        guard !gone.isEmpty else { return }
-        group.members.removeAll(where: isGone)
+    private func left(_ channel: any ClientChannel, _ change: (inout Joined) -> Void) {
+        let key = ObjectIdentifier(channel)
+        guard var groups = joined[key] else { return }
+        change(&groups)
+        joined[key] = groups.isEmpty ? nil : groups
+    }
+
+    private func remove(_ gone: [Member], ofConsumers name: String, notifies: Bool) {
+        guard let group = consumerGroups[name], !gone.isEmpty else { return }
+        count -= gone.count
+        Self.remove(gone, from: &group.members)
+        for member in gone { left(member.channel) { $0.consumers[name] = nil } }
         guard !group.members.isEmpty else { return consumerGroups[group.name] = nil }
         for member in gone { group.count(nil, insteadOf: member.outline) }
         lookForDisagreements(group)

@@ -26,6 +26,8 @@ final class QueueLocks {
 
     /// By group, then by queue.
     private var groups: [String: [MessageQueue: Lock]] = [:]
+    /// Locks of all groups.
+    private(set) var count = 0
     /// How long a lock holds that is not renewed, in ms.
     var expiryMilliseconds: Int64 = 60_000
     /// How long a client believes in a lock that it could not renew, in ms (`rocketmq.client.rebalance.lockMaxLiveTime`), and
@@ -43,7 +45,11 @@ final class QueueLocks {
 
     /// Gives queues to a client; nil frees them.
     func put(_ queues: [MessageQueue], group: String, clientID: String?) {
-        for queue in queues { groups[group, default: [:]][queue] = clientID.map { Lock(clientID: $0) } }
+        for queue in queues {
+            if groups[group]?[queue] != nil { count -= 1 }
+            if clientID != nil { count += 1 }
+            groups[group, default: [:]][queue] = clientID.map { Lock(clientID: $0) }
+        }
         if groups[group]?.isEmpty == true { groups[group] = nil }
     }
 

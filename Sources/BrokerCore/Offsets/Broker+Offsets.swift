@@ -22,6 +22,13 @@ extension Broker {
         guard group.byteCount > 0, group.byteCount <= Limits.groupLengthMaximum else {
             throw .invalid("a group's name has 1 to \(Limits.groupLengthMaximum) bytes")
         }
+        let limit = configuration.limits.consumerOffsets
+        // A queue of a higher number makes room for all below it.
+        if state.offsets.count + Int(queueID.rawValue) >= limit,
+            state.offsets.count + state.offsets.growth(topic: name, group: group, queueID: queueID) > limit
+        {
+            throw limitReached("consumer offsets", limit)
+        }
         state.offsets.commit(topic: name, group: group, queueID: queueID, offset: offset)
     }
 

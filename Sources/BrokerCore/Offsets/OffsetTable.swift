@@ -28,6 +28,8 @@ final class OffsetTable {
     private var entries = ByteKeyTable<Entry>()
     private let key = ByteBuffer(capacity: 256)
     private(set) var pending: [Change] = []
+    /// Offsets of all entries, with those that are not stored below one that is.
+    private(set) var count = 0
 
     /// Between topic and group in a key, as in RocketMQ's `topic@group`; neither may contain it.
     private static let separator = UInt8(ascii: "@")
@@ -46,6 +48,11 @@ final class OffsetTable {
         if set(offset, of: entry, queueID) { pending.append(Change(entry: entry, queueID: queueID)) }
     }
 
+    /// How many more offsets there will be when this one is stored.
+    func growth(topic: RawSpan, group: RawSpan, queueID: QueueID) -> Int {
+        max(0, Int(queueID.rawValue) + 1 - (entry(topic: topic, group: group)?.offsets.count ?? 0))
+    }
+
     /// Stores an offset that the log has already.
     func apply(topic: String, group: String, queueID: QueueID, offset: QueueOffset) {
         let entry = entries[Self.key(topic, group)] ?? makeEntry(topic: topic, group: group)
@@ -55,7 +62,10 @@ final class OffsetTable {
     private func set(_ offset: QueueOffset, of entry: Entry, _ queueID: QueueID) -> Bool {
         let number = Int(queueID.rawValue)
         precondition(number >= 0 && offset.rawValue >= 0, "a negative queue number or offset")
-        while entry.offsets.count <= number { entry.offsets.append(-1) }
+        while entry.offsets.count <= number {
+            entry.offsets.append(-1)
+            count += 1
+        }
         guard entry.offsets[number] != offset.rawValue else { return false }
         entry.offsets[number] = offset.rawValue
         return true
@@ -65,12 +75,17 @@ final class OffsetTable {
     func clearPending() { pending.removeAll(keepingCapacity: true) }
 
     func removeGroup(_ group: String) {
-        for entry in all where entry.group == group { entries[Self.key(entry.topic, group)] = nil }
+        for entry in all where entry.group == group { remove(entry) }
         pending.removeAll { $0.entry.group == group }
     }
 
+    private func remove(_ entry: Entry) {
+        entries[Self.key(entry.topic, entry.group)] = nil
+        count -= entry.offsets.count
+    }
+
     func removeTopic(_ topic: String) {
-        for entry in all where entry.topic == topic { entries[Self.key(topic, entry.group)] = nil }
+        for entry in all where entry.topic == topic { remove(entry) }
         pending.removeAll { $0.entry.topic == topic }
     }
 

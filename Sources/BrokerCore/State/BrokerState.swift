@@ -6,14 +6,27 @@ import Storage
 /// Everything of a broker that must survive it and is no message: topics, groups, consumer offsets, which pending records are
 /// settled, how often producers were asked about half messages. A view over the state records of the log, and over the messages that pending records became.
 final class BrokerState: StateView {
-    let topics = TopicTable()
-    let groups = GroupTable()
+    let quotas = Quotas()
+    let topics: TopicTable
+    let groups: GroupTable
     let offsets = OffsetTable()
     let ledger = SettlementLedger()
     let checkedHalves = CheckedHalves()
     let locks = QueueLocks()
     /// Offsets that one snapshot record holds at the most, to keep records small.
     static let offsetsPerRecord = 1_000
+
+    init() {
+        topics = TopicTable(quotas: quotas)
+        groups = GroupTable(quotas: quotas)
+    }
+
+    /// Takes over the limits that the configuration gives to topics and groups.
+    func limitTraffic(_ configuration: QuotaConfiguration) {
+        quotas.configure(configuration)
+        for topic in topics.all { topic.limitTraffic() }
+        for group in groups.all { groups.limitTraffic(group) }
+    }
 
     func apply(_ span: RawSpan) throws(StateRecordError) {
         switch try StateRecord(span) {

@@ -10,11 +10,12 @@ import Storage
 ///        …  by kind; texts are 2 bytes of length and UTF-8, times are 8 bytes (ms), flags 1 byte
 ///
 ///     kind  fields
-///        1  topic put: time, name, read queues 4, write queues 4, permission 4, system flag 4, ordered, multi-tag
+///        1  topic put: time, name, read queues 4, write queues 4, permission 4, system flag 4, ordered, multi-tag;
+///           then, unless it is the default, its quota: messages to send 8, bytes 8, messages to pull 8, bytes 8
 ///        2  topic removed, and with it the offsets of its groups: time, name
 ///        3  group put: time, name, enabled, from minimum, broadcast, notifies, retry queues 4, attempts 4, broker 8, slow broker 8;
 ///           then, unless it is the ladder, the retry policy 1: 1 is exponential: initial 8, maximum 8, multiplier 8;
-///           2 is a list: count 2, each 8
+///           2 is a list: count 2, each 8; 0 is the ladder, when a quota follows; then, unless it is the default, its quota
 ///        4  group removed: time, name
 ///        5  offsets: count 4; each: topic, group, queue 4, offset 8
 ///        6  offsets of a group removed: name
@@ -59,6 +60,7 @@ enum StateRecord {
             buffer.append(bigEndian: topic.systemFlag)
             Self.append(topic.isOrdered, to: buffer)
             Self.append(topic.filterType == .multiTag, to: buffer)
+            Self.append(topic.quota, to: buffer)
         case .topicRemoved(let name, let time): Self.append(2, name, time, to: buffer)
         case .groupPut(let group, let time):
             Self.append(3, group.name, time, to: buffer)
@@ -70,7 +72,8 @@ enum StateRecord {
             buffer.append(bigEndian: group.retryMaximum)
             buffer.append(bigEndian: group.brokerID)
             buffer.append(bigEndian: group.brokerIDWhenSlow)
-            Self.append(group.retryPolicy, to: buffer)
+            Self.append(group.retryPolicy, to: buffer, goesOn: !group.quota.isByDefault)
+            Self.append(group.quota, to: buffer)
         case .groupRemoved(let name, let time): Self.append(4, name, time, to: buffer)
         case .offsets(let offsets):
             Self.beginOffsets(count: offsets.count, into: buffer)
@@ -142,9 +145,16 @@ enum StateRecord {
         buffer.append(utf8: text)
     }
 
-    private static func append(_ policy: RetryPolicy, to buffer: ByteBuffer) {
+    private static func append(_ quota: TrafficQuota, to buffer: ByteBuffer) {
+        guard !quota.isByDefault else { return }
+        for number in [quota.send.messages, quota.send.bytes, quota.pull.messages, quota.pull.bytes] {
+            buffer.append(bigEndian: number)
+        }
+    }
+
+    private static func append(_ policy: RetryPolicy, to buffer: ByteBuffer, goesOn: Bool) {
         switch policy {
-        case .ladder: break
+        case .ladder: if goesOn { buffer.append(UInt8(0)) }
         case .exponential(let initial, let maximum, let multiplier):
             buffer.append(UInt8(1))
             for number in [initial, maximum, multiplier] { buffer.append(bigEndian: number) }
@@ -173,6 +183,7 @@ enum StateRecord {
             topic.systemFlag = try reader.integer(span)
             topic.isOrdered = try reader.flag(span)
             topic.filterType = try reader.flag(span) ? .multiTag : .singleTag
+            topic.quota = try reader.quota(span)
             self = .topicPut(topic, at: time)
         case 2: self = .topicRemoved(at: Timestamp(milliseconds: try reader.integer(span)), try reader.text(span))
         case 3:
@@ -187,6 +198,7 @@ enum StateRecord {
             group.brokerID = try reader.integer(span)
             group.brokerIDWhenSlow = try reader.integer(span)
             group.retryPolicy = try reader.retryPolicy(span)
+            group.quota = try reader.quota(span)
             self = .groupPut(group, at: time)
         case 4: self = .groupRemoved(at: Timestamp(milliseconds: try reader.integer(span)), try reader.text(span))
         case 5: self = .offsets(try reader.offsets(span))
@@ -258,6 +270,7 @@ enum StateRecord {
             guard position < span.byteCount else { return .ladder }
             let kind: UInt8 = try integer(span)
             switch kind {
+            case 0: return .ladder
             case 1:
                 return .exponential(
                     initial: try integer(span), maximum: try integer(span), multiplier: try integer(span))
@@ -268,6 +281,14 @@ enum StateRecord {
                 return .list(delays)
             default: throw StateRecordError("a retry policy of kind \(kind)")
             }
+        }
+
+        /// Records end before it when there is none.
+        mutating func quota(_ span: RawSpan) throws(StateRecordError) -> TrafficQuota {
+            guard position < span.byteCount else { return .byDefault }
+            let send = TrafficRate(messages: try integer(span), bytes: try integer(span))
+            return TrafficQuota(
+                send: send, pull: TrafficRate(messages: try integer(span), bytes: try integer(span)))
         }
 
         mutating func flag(_ span: RawSpan) throws(StateRecordError) -> Bool { try integer(span) != UInt8(0) }

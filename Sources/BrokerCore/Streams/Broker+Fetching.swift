@@ -116,6 +116,13 @@ extension Broker {
     /// Forgets a held fetch, because its client has gone.
     public func release(_ fetch: HeldFetch) { heldFetches.release(fetch) }
 
+    /// Whether one more fetch may be held; counts when it may not.
+    public var mayHold: Bool {
+        if heldFetches.count < configuration.limits.heldPulls { return true }
+        metrics.holdRefusals += 1
+        return false
+    }
+
     public var heldFetchCount: Int { heldFetches.count }
     public var monotonic: MonotonicTime { clock.monotonic }
 

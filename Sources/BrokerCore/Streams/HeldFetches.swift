@@ -20,6 +20,8 @@ public final class HeldFetch {
     /// Where it stands in its slot of the wheel, so that it can be taken out at once.
     fileprivate var slot = 0
     fileprivate var position = 0
+    /// Where it stands among those that wait for its queue.
+    fileprivate var place = 0
 
     init(
         queue: StoredQueue, filter: MessageFilter, offset: QueueOffset, deadline: MonotonicTime,
@@ -52,7 +54,20 @@ final class HeldFetches: StoredQueueObserver {
 
     /// The fetches that wait for one queue.
     private final class Waiting {
-        var fetches: [HeldFetch] = []
+        private(set) var fetches: [HeldFetch] = []
+
+        func append(_ fetch: HeldFetch) {
+            fetch.place = fetches.count
+            fetches.append(fetch)
+        }
+
+        /// Takes one out; the last takes its place.
+        func remove(at place: Int) {
+            let last = fetches.removeLast()
+            guard place < fetches.count else { return }
+            fetches[place] = last
+            last.place = place
+        }
     }
 
     private var waiting: [ObjectIdentifier: Waiting] = [:]
@@ -75,7 +90,7 @@ final class HeldFetches: StoredQueueObserver {
             waiting = Waiting()
             self.waiting[key] = waiting
         }
-        waiting.fetches.append(fetch)
+        waiting.append(fetch)
         fetch.queue.observer = self
         // One slot later than the deadline's, so that none expires early.
         let number = max(Self.slotNumber(fetch.deadline), passed) + 1
@@ -90,7 +105,7 @@ final class HeldFetches: StoredQueueObserver {
         guard fetch.isHeld else { return }
         take(fetch)
         guard let waiting = waiting[ObjectIdentifier(fetch.queue)] else { return }
-        waiting.fetches.removeAll { $0 === fetch }
+        waiting.remove(at: fetch.place)
         if waiting.fetches.isEmpty { forget(fetch.queue) }
     }
 
@@ -122,8 +137,7 @@ final class HeldFetches: StoredQueueObserver {
             take(fetch)
             fetch.found = queue.maximumOffset.advanced(by: -1)
             due.append(fetch)
-            waiting.fetches.swapAt(index, waiting.fetches.count - 1)
-            waiting.fetches.removeLast()
+            waiting.remove(at: index)
         }
         if waiting.fetches.isEmpty { forget(queue) }
     }

@@ -29,8 +29,21 @@ extension Broker {
         guard range.contains(configuration.readQueueCount), range.contains(configuration.writeQueueCount) else {
             throw .invalid("a topic has 0 to \(Limits.queuesPerTopicMaximum) queues to read and to write")
         }
+        try checkRoom(forTopic: configuration.name)
         try change(.topicPut(configuration, at: clock.timestamp))
         topicChanged(configuration.name)
+    }
+
+    private func checkRoom(forTopic name: String) throws(BrokerError) {
+        guard state.topics.count < configuration.limits.topics || state.topics[name] != nil else {
+            throw limitReached("topics", configuration.limits.topics)
+        }
+    }
+
+    /// Counts a refusal for want of room.
+    func limitReached(_ what: String, _ maximum: Int) -> BrokerError {
+        metrics.limitRefusals += 1
+        return .limitReached(what, maximum)
     }
 
     /// Marks topics as ordered which the name server's namespace `ORDER_TOPIC_CONFIG` names. Those that it does not name stay
@@ -99,6 +112,7 @@ extension Broker {
     }
 
     func makeTopic(_ topic: TopicConfiguration) throws(BrokerError) -> Topic {
+        if !isSystemTopic(topic.name) { try checkRoom(forTopic: topic.name) }
         try change(.topicPut(topic, at: clock.timestamp))
         topicChanged(topic.name)
         guard let made = state.topics[topic.name] else { preconditionFailure("a topic that was put is not there") }

@@ -6,17 +6,35 @@ import Storage
 public final class Topic {
     public let name: String
     public internal(set) var configuration: TopicConfiguration {
-        didSet { takesMessages = Self.takesMessages(configuration) }
+        didSet {
+            takesMessages = Self.takesMessages(configuration)
+            limitTraffic()
+        }
     }
+    private let quotas: Quotas
+    /// What may still be sent, and be pulled, now; nil without a limit.
+    @exclusivity(unchecked) private(set) var sendLimit: TrafficLimit?
+    @exclusivity(unchecked) private(set) var pullLimit: TrafficLimit?
     /// Whether producers may send to it: a writable topic that is none of the broker's own.
     @exclusivity(unchecked) private(set) var takesMessages: Bool
     /// Filled as the queues are used.
     @exclusivity(unchecked) private var queues: [StoredQueue?] = []
 
-    init(_ configuration: TopicConfiguration) {
+    init(_ configuration: TopicConfiguration, quotas: Quotas) {
         name = configuration.name
         self.configuration = configuration
+        self.quotas = quotas
         takesMessages = Self.takesMessages(configuration)
+        limitTraffic()
+    }
+
+    /// Takes over what its settings, or the broker's, say of its traffic. The broker's say nothing about its own topics, nor
+    /// about those of retries and dead letters, which groups fill.
+    func limitTraffic() {
+        let isOwn = name.hasPrefix("%") || SystemTopics.fixed.contains(name)
+        let defaults = isOwn ? TrafficQuota.byDefault : quotas.configuration.topic
+        sendLimit = quotas.limit(configuration.quota.send.resolved(defaults.send), keeping: sendLimit)
+        pullLimit = quotas.limit(configuration.quota.pull.resolved(defaults.pull), keeping: pullLimit)
     }
 
     private static func takesMessages(_ configuration: TopicConfiguration) -> Bool {

@@ -35,6 +35,8 @@ public final class BrokerFrontend {
     private var asking: [ObjectIdentifier: BrokerSession] = [:]
     /// Producers that are not read from until the disk has taken what they sent.
     private var heldBack: [Connection] = []
+    /// Requests that their quotas hold up.
+    var quotaQueue = QuotaQueue()
     private(set) unowned var loop: EventLoop?
     private var ticker: LoopTimer?
     private var housekeeper: LoopTimer?
@@ -49,6 +51,19 @@ public final class BrokerFrontend {
     /// How the listener treats TLS, for the figures that tools see.
     public var tls: TLSServer?
 
+    /// Requests that were refused, by the code of the answer.
+    private(set) var refusals: [Int32: Int64] = [:]
+    /// Sends that were answered code 10.
+    private(set) var flushTimeouts: Int64 = 0
+    var clockWatch: ClockWatch
+    /// Since when there has been something to flush.
+    private(set) var behindSince: MonotonicTime?
+    /// What the process knows of itself; nil where there is no process around it.
+    public var processFacts: (() -> ProcessFacts)?
+
+    /// Counts an answer that refuses a request.
+    func countRefusal(_ code: Int32) { refusals[code, default: 0] += 1 }
+
     /// How often ``Broker/keepHouse()`` runs.
     static let housekeepingMilliseconds: Int64 = 50
     /// How often held pulls are looked at while there are any.
@@ -61,6 +76,7 @@ public final class BrokerFrontend {
         self.log = log.labelled("broker")
         self.requestGuard = requestGuard
         self.flushTimeoutMilliseconds = flushTimeoutMilliseconds
+        clockWatch = ClockWatch((broker.timestamp, broker.monotonic))
         clusterProperty =
             Array("CLUSTER".utf8) + [PropertyName.nameSeparator] + Array(broker.configuration.cluster.utf8)
         // Not weak here and below: that would put every retain of the frontend on the slow path. The store and the loop live
@@ -94,7 +110,8 @@ public final class BrokerFrontend {
     func closed(_ session: BrokerSession) {
         sessions[ObjectIdentifier(session)] = nil
         asking[ObjectIdentifier(session)] = nil
-        broker.closed(session)
+        // Looking for it in all groups takes time, of which strangers shall not get any.
+        if session.isMember { broker.closed(session) }
     }
 
     /// The session waits for an answer of its client.
@@ -113,11 +130,11 @@ public final class BrokerFrontend {
             return fail(error)
         }
         writtenGate.release(upTo: broker.written)
-        if !heldBack.isEmpty, !broker.store.isBehind { resumeHeldBack() }
         if !flushedGate.isEmpty {
             flushedGate.release(upTo: broker.flushed)
             if !flushedGate.isEmpty { broker.flush() }
         }
+        if !heldBack.isEmpty, !broker.store.isBehind, !flushedGate.isFull { resumeHeldBack() }
         let wake = broker.nextWake
         if wake != wakeTime { setWaker(wake) }
     }
@@ -159,6 +176,7 @@ public final class BrokerFrontend {
     }
 
     private func flushFinished() {
+        behindSince = nil
         if let failure = broker.store.failure { return fail(.stopped(failure)) }
         flushedGate.release(upTo: broker.flushed)
     }
@@ -166,6 +184,8 @@ public final class BrokerFrontend {
     /// Does what is due by time, a few times a second; ``start(on:)`` sees to it.
     public func keepHouse() {
         for (key, session) in asking where !session.expireClientRequests() { asking[key] = nil }
+        lookAtClock()
+        behindSince = broker.flushed < broker.written ? behindSince ?? broker.monotonic : nil
         guard !hasFailed else { return }
         do {
             try broker.keepHouse()
@@ -175,6 +195,11 @@ public final class BrokerFrontend {
             log.error("housekeeping failed; it is tried again", ["error": error.description])
         }
         expireFlushes()
+    }
+
+    private func lookAtClock() {
+        guard let jump = clockWatch.look((broker.timestamp, broker.monotonic)) else { return }
+        log.warning("the wall clock was set", ["byMillis": "\(jump)"])
     }
 
     /// Nothing that is only in memory may be acknowledged any more; reads go on until the process stops.
@@ -194,6 +219,7 @@ public final class BrokerFrontend {
     private func expireFlushes() {
         let now = broker.monotonic
         while let first = flushedGate.first, first.deadline <= now {
+            flushTimeouts += 1
             flushedGate.removeFirst { parked, answer in
                 let buffer = ByteBuffer(capacity: answer.byteCount)
                 buffer.append(answer)
@@ -205,18 +231,19 @@ public final class BrokerFrontend {
         }
     }
 
-    /// Held pulls have deadlines: ticks while there are any.
-    func pullHeld() {
+    /// Held pulls have deadlines, and quotas let pass by time: ticks while there are any.
+    func startTicking() {
         guard ticker == nil, let loop else { return }
         ticker = loop.schedule(
             afterMilliseconds: Self.tickMilliseconds, repeatingEveryMilliseconds: Self.tickMilliseconds
         ) { self.tick() }
     }
 
-    /// Answers held pulls whose time is up; ``start(on:)`` sees to it.
+    /// Answers held pulls whose time is up, and lets pass what quotas held up; ``start(on:)`` sees to it.
     public func tick() {
         broker.expireFetches()
-        if broker.heldFetchCount == 0 {
+        askQuotasAgain()
+        if broker.heldFetchCount == 0, quotaQueue.isEmpty {
             ticker?.cancel()
             ticker = nil
         }

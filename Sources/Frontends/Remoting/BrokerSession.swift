@@ -26,13 +26,21 @@ public final class BrokerSession {
     private var lastOpaque: Int32 = 0
     /// What the broker asked the client.
     var clientRequests = ClientRequests()
+    /// Whether it has said that it is in any group.
+    var isMember = false
     private(set) var isClosed = false
+    /// What its client address may use; nil without a limit.
+    let clientLimits: Quotas.ClientLimits?
+    /// Whether the send at the front of the input waits for its quota, and whether it has got it.
+    @exclusivity(unchecked) var waitsForQuota = false
+    @exclusivity(unchecked) var hasQuota = false
     /// Whether requests must be authorized before they are handled.
     private let isGuarded: Bool
     /// The session wants its connection closed at once. Who drives it with bytes looks here.
     public private(set) var isAborted = false
 
     init(_ frontend: BrokerFrontend, peer: HostAddress, connection: Connection) {
+        clientLimits = frontend.broker.quotaConnected(peer)
         self.frontend = frontend
         self.peer = peer
         isGuarded = frontend.requestGuard.guards(isLocal: HostAddress.areOneMachine(peer, connection.local))
@@ -41,6 +49,7 @@ public final class BrokerSession {
     }
 
     init(_ frontend: BrokerFrontend, peer: HostAddress, isLocal: Bool, output: ByteBuffer) {
+        clientLimits = frontend.broker.quotaConnected(peer)
         self.frontend = frontend
         self.peer = peer
         isGuarded = frontend.requestGuard.guards(isLocal: isLocal)
@@ -88,6 +97,9 @@ public final class BrokerSession {
         return lastOpaque
     }
 
+    /// Reads on.
+    func resumeReading() { connection?.resumeReading() }
+
     // MARK: - Input
 
     /// What came of looking for one frame.
@@ -95,7 +107,8 @@ public final class BrokerSession {
         case handled
         /// There is no whole frame yet; the next one takes `bytes` bytes in all.
         case incomplete(bytes: Int)
-        /// The next frame brings a message while the disk is behind: it stays in front of the input. Ask again later.
+        /// The next frame brings a message while the disk is behind, or before its quota allows it: it stays in front of the
+        /// input. Ask again later.
         case heldBack
         /// Nothing behind this can be understood. Close the connection.
         case malformed(reason: String)
@@ -103,6 +116,7 @@ public final class BrokerSession {
 
     /// Takes one frame from the front of `input` and handles it.
     public func next(_ input: ByteBuffer) -> Step {
+        if waitsForQuota { return .heldBack }
         let frame: Frame
         do throws(FrameError) {
             guard let next = try Frame.next(in: input) else {
@@ -112,7 +126,9 @@ public final class BrokerSession {
         } catch {
             return .malformed(reason: error.description)
         }
-        if broker.store.isBehind, frontend.bringsMessage(frame, in: input) { return .heldBack }
+        if broker.store.isBehind || frontend.flushedGate.isFull, frontend.bringsMessage(frame, in: input) {
+            return .heldBack
+        }
         do throws(HeaderError) {
             try header.decode(frame, in: input)
         } catch {
@@ -120,6 +136,7 @@ public final class BrokerSession {
             return .malformed(reason: error.description)
         }
         handle(BrokerRequest(header: header, input: input, body: frame.body))
+        if waitsForQuota { return .heldBack }
         input.consume(frame.size)
         return .handled
     }
@@ -146,6 +163,7 @@ public final class BrokerSession {
                 "remark": refusal.remark,
             ])
         if header.isSend { broker.sendRefused() }
+        frontend.countRefusal(refusal.code.rawValue)
         guard !header.isOneway else { return }
         write(header.encoding) { writer in
             writer.begin(response: refusal.code, to: header, remark: .text(refusal.remark))
@@ -291,11 +309,11 @@ extension BrokerSession: ConnectionHandler {
             switch next(input) {
             case .handled: continue
             case .incomplete(let bytes): return connection.expect(bytes: bytes)
-            case .heldBack: return frontend.holdBack(connection)
+            case .heldBack: return waitsForQuota ? connection.pauseReading() : frontend.holdBack(connection)
             case .malformed(let reason):
                 frontend.log.warning(
                     "connection closed: not the remoting protocol", ["peer": peer.description, "reason": reason])
-                return connection.close(reason)
+                return connection.reject(reason)
             }
         }
     }
@@ -314,6 +332,7 @@ extension BrokerSession: ConnectionHandler {
         connection = nil
         for pull in heldPulls.values { if let fetch = pull.fetch { broker.release(fetch) } }
         heldPulls.removeAll()
+        if let clientLimits { broker.quotaDisconnected(clientLimits) }
         for completion in clientRequests.takeAll() { completion(.closed) }
         frontend.closed(self)
     }

@@ -152,7 +152,7 @@ extension NameServerSession: ConnectionHandler {
             case .malformed(let reason):
                 frontend.log.warning(
                     "connection closed: not the remoting protocol", ["peer": peer.description, "reason": reason])
-                return connection.close(reason)
+                return connection.reject(reason)
             }
         }
     }

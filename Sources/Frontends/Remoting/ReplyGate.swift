@@ -23,6 +23,11 @@ struct ReplyGate {
     private var head = 0
 
     var isEmpty: Bool { head == row.count }
+    /// Whether so much waits that producers should not be read from.
+    var isFull: Bool { buffer.count >= Limits.parkedReplyBytesMaximum }
+    /// Answers that wait, and their bytes.
+    var count: Int { row.count - head }
+    var byteCount: Int { buffer.count }
     /// The first of the row.
     var first: Parked? { isEmpty ? nil : row[head] }
 
@@ -41,11 +46,21 @@ struct ReplyGate {
             buffer.consume(size)
             head += 1
         }
+        compact()
+    }
+
+    /// Gives back the front of the row. Under load the row is never empty, so it must not wait for that.
+    private mutating func compact() {
         if head == row.count {
             row.removeAll(keepingCapacity: true)
             head = 0
+        } else if head >= Self.compactedMinimum, head * 2 >= row.count {
+            row.removeSubrange(..<head)
+            head = 0
         }
     }
+
+    private static let compactedMinimum = 4_096
 
     /// Takes the first answer out without sending it as it is.
     mutating func removeFirst(_ body: (Parked, RawSpan) -> Void) {
@@ -54,6 +69,7 @@ struct ReplyGate {
         body(parked, buffer.bytes.extracting(0..<parked.size))
         buffer.consume(parked.size)
         head += 1
+        compact()
     }
 
     /// Drops every answer and closes its connection: what it acknowledges may be lost.

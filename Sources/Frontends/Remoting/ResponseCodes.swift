@@ -76,6 +76,14 @@ struct Refusal: Error {
         case .selectorOld: self.init(.filterDataNotLatest, "the consumer's consumer filter data not latest")
         case .filterTypeDisabled(let type):
             self.init(.systemError, "The broker does not support consumer to filter message by \(type)")
+        case .limitReached(let what, let maximum):
+            self.init(.systemBusy, "system busy: this broker keeps at most \(maximum) \(what)")
+        case .quotaExceeded(let topic):
+            // 4.9's producers try code 1 again, and not 2 (remoting reference §1.3).
+            self.init(
+                .systemError,
+                "[QUOTA]broker busy, start flow control for a while: topic[\(topic)] or client[\(peer.address)] "
+                    + "is over its quota")
         case .storage(let error): self.init(error)
         case .refusesMessages: self.init(.serviceNotAvailable, Self.notAvailable("the disk is too full or has failed"))
         }

@@ -12,6 +12,9 @@ public struct ListenerSettings: Sendable {
     /// 0 takes a free port.
     public var port: Int
     public var connectionsMaximum: Int
+    /// 0 is any number.
+    public var connectionsPerAddressMaximum: Int
+    public var limitsLoopback: Bool
     public var idleTime: Duration
 }
 
@@ -60,7 +63,18 @@ public struct BrokerSettings: Sendable {
     public var consumers: ConsumerSettings
     public var transactions: TransactionSettings
     public var timers: TimerSettings
+    public var quotas: QuotaSettings
     public var store: StoreSettings
+}
+
+public struct QuotaSettings: Sendable {
+    public var topicsMaximum: Int
+    public var groupsMaximum: Int
+    public var heldPullsMaximum: Int
+    public var topic: TrafficQuota
+    public var group: TrafficRate
+    public var client: TrafficQuota
+    public var wait: Duration
 }
 
 public struct TopicSettings: Sendable {
@@ -121,6 +135,7 @@ public struct StoreSettings: Sendable {
 
 public struct RetentionSettings: Sendable {
     public var age: Duration
+    public var deadLetterAge: Duration
     /// Hours of the day, local time.
     public var hours: [Int]
     /// Shares of the disk in use, in percent.
@@ -156,7 +171,8 @@ extension Configuration {
             registrationPeriod: duration("registerNameServerPeriod"),
             registrationTimeout: duration("registerBrokerTimeoutMills"),
             permission: Int32(integer("brokerPermission")), region: text("regionId"), isTracing: boolean("traceOn"),
-            topics: topics, consumers: consumers, transactions: transactions, timers: timers, store: store)
+            topics: topics, consumers: consumers, transactions: transactions, timers: timers, quotas: quotas,
+            store: store)
     }
 
     public var nameServer: NameServerSettings {
@@ -185,6 +201,8 @@ extension Configuration {
     private func listener(port: Int) -> ListenerSettings {
         ListenerSettings(
             host: text("bindAddress"), port: port, connectionsMaximum: integer("maximumConnections"),
+            connectionsPerAddressMaximum: integer("maximumConnectionsPerAddress"),
+            limitsLoopback: boolean("limitsLoopback"),
             idleTime: duration("serverChannelMaxIdleTimeSeconds"))
     }
 
@@ -225,6 +243,19 @@ extension Configuration {
             allowsRecall: boolean("recallMessageEnable"))
     }
 
+    private var quotas: QuotaSettings {
+        func rate(_ name: String) -> TrafficRate {
+            TrafficRate(
+                messages: Int64(integer(name + "MessagesPerSecond")), bytes: Int64(integer(name + "BytesPerSecond")))
+        }
+        return QuotaSettings(
+            topicsMaximum: integer("maximumTopics"), groupsMaximum: integer("maximumGroups"),
+            heldPullsMaximum: integer("maximumHeldPulls"),
+            topic: TrafficQuota(send: rate("topicSend"), pull: rate("topicPull")), group: rate("groupPull"),
+            client: TrafficQuota(send: rate("clientSend"), pull: rate("clientPull")),
+            wait: duration("quotaWaitMillis"))
+    }
+
     private var store: StoreSettings {
         let commitLog = text("storePathCommitLog")
         // RocketMQ rounds up likewise, so that an entry never spans two files.
@@ -241,7 +272,8 @@ extension Configuration {
 
     private var retention: RetentionSettings {
         RetentionSettings(
-            age: duration("fileReservedTime"), hours: hours("deleteWhen"),
+            age: duration("fileReservedTime"), deadLetterAge: duration("deadLetterReservedTime"),
+            hours: hours("deleteWhen"),
             cleanPercent: integer("diskMaxUsedSpaceRatio"), forcePercent: integer("diskSpaceCleanForciblyRatio"),
             refusePercent: integer("diskSpaceWarningLevelRatio"),
             deletesForcibly: boolean("cleanFileForciblyEnable"), interval: duration("cleanResourceInterval"),

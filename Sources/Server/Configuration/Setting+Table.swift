@@ -5,7 +5,7 @@ import Base
 extension Setting {
     /// Every setting, in the order in which they are shown. Keys are unique.
     public static let all: [Setting] =
-        network + security + identity + topics + consumers + transactions + timers + store + retention + index
+        network + security + identity + topics + consumers + transactions + timers + quotas + store + retention + index
         + nameServer
         + ignored
 
@@ -37,6 +37,18 @@ extension Setting {
         Setting(
             "maximumConnections", .integer(1...1_000_000), "20000", in: .any,
             "Connections at a time; further ones are closed at once with a line in the log. Not RocketMQ's."),
+        Setting(
+            "maximumConnectionsPerAddress", .integer(0...1_000_000), "0", in: .any,
+            "Connections at a time from one address, to all ports together; 0 is any number. Not RocketMQ's."),
+        Setting(
+            "limitsLoopback", .boolean, "false", in: .any,
+            "Whether addresses of this machine, too, are refused for having too many connections, and for a while when they keep "
+                + "sending what is no frame. Not RocketMQ's."),
+        Setting(
+            "maximumPeerMemory", .bytes(16_777_216...1_099_511_627_776), "536870912", in: .any,
+            "Memory for what peers have sent in part and what they have not taken. Above three quarters of it new connections are "
+                + "refused and large frames wait; above all of it the newest connections that hold some are closed. Not RocketMQ's."
+        ),
         Setting(
             "serverChannelMaxIdleTimeSeconds", .duration(.seconds, 1...86_400), "120", in: .any,
             "A connection without traffic for this long is closed."),
@@ -157,6 +169,39 @@ extension Setting {
             "Producers may take a delayed message back before it is delivered (5.3, where the default is false)."),
     ]
 
+    // MARK: - Limits and quotas
+
+    private static func rate(_ key: String, _ summary: String) -> Setting {
+        Setting(key, .integer(0...Limits.quotaRateMaximum), "0", summary + "; 0 is any number. Not RocketMQ's.")
+    }
+
+    static let quotas: [Setting] = [
+        Setting(
+            "maximumTopics", .integer(1...10_000_000), String(Limits.topicsDefault),
+            "Topics, those of the system, of retries and of dead letters included; further ones are refused. Not RocketMQ's."
+        ),
+        Setting(
+            "maximumGroups", .integer(1...10_000_000), String(Limits.groupsDefault),
+            "Consumer groups; further ones are refused. Not RocketMQ's."),
+        Setting(
+            "maximumHeldPulls", .integer(1...100_000_000), String(Limits.heldPullsDefault),
+            "Pulls that are held at a time, over all connections; further ones are answered code 215. Not RocketMQ's."),
+        rate("topicSendMessagesPerSecond", "Messages a second that may be sent to a topic without a quota of its own"),
+        rate("topicSendBytesPerSecond", "Bytes of bodies a second that may be sent to such a topic"),
+        rate("topicPullMessagesPerSecond", "Messages a second that may be pulled from such a topic"),
+        rate("topicPullBytesPerSecond", "Bytes a second that may be pulled from such a topic"),
+        rate("groupPullMessagesPerSecond", "Messages a second that a group without a quota of its own may pull"),
+        rate("groupPullBytesPerSecond", "Bytes a second that such a group may pull"),
+        rate("clientSendMessagesPerSecond", "Messages a second that one client address may send"),
+        rate("clientSendBytesPerSecond", "Bytes of bodies a second that one client address may send"),
+        rate("clientPullMessagesPerSecond", "Messages a second that one client address may pull"),
+        rate("clientPullBytesPerSecond", "Bytes a second that one client address may pull"),
+        Setting(
+            "quotaWaitMillis", .duration(.milliseconds, 0...60_000), "1000",
+            "A send that its quota would hold up for longer is refused with code 1, which producers try again. Not RocketMQ's."
+        ),
+    ]
+
     // MARK: - Store
 
     static let store: [Setting] = [
@@ -191,6 +236,10 @@ extension Setting {
         Setting(
             "fileReservedTime", .duration(.hours, 1...1_000_000), "72",
             "Age in hours after which a segment may be deleted."),
+        Setting(
+            "deadLetterReservedTime", .duration(.hours, 1...1_000_000), "72",
+            "Age in hours for which dead letters can be read. Longer than fileReservedTime, it keeps the log from the oldest of them "
+                + "on, until the disk is too full. Not RocketMQ's."),
         Setting("deleteWhen", .hours, "04", "Hours of the day (local time) at which old segments are deleted."),
         Setting(
             "diskMaxUsedSpaceRatio", .integer(10...95), "75",

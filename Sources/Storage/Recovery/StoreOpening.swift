@@ -17,6 +17,8 @@ struct RecoveredStore {
     var checkpointFile: any DiskFile
     var lockFile: any DiskFile
     var isForeign: Bool
+    var summary: RecoverySummary
+    var faults: DiskFaults
 }
 
 /// Opens a store: finds the segments, the checkpoint and the snapshot, replays the log from the checkpoint into the views,
@@ -32,7 +34,8 @@ final class StoreOpening {
     static let foreignSegments = 3
 
     private let configuration: StoreConfiguration
-    private let disk: any Disk
+    private let disk: FaultCountingDisk
+    private var summary = RecoverySummary()
     private let clock: any Clock
     private let log: Log
     private let stateView: any StateView
@@ -55,7 +58,7 @@ final class StoreOpening {
         configuration: StoreConfiguration, disk: any Disk, clock: any Clock, stateView: any StateView, log: Log
     ) {
         self.configuration = configuration
-        self.disk = disk
+        self.disk = FaultCountingDisk(disk, clock: clock)
         self.clock = clock
         self.stateView = stateView
         self.log = log
@@ -66,8 +69,11 @@ final class StoreOpening {
     /// - Throws: ``StorageError/locked(path:)`` when another process has it, ``StorageError/corrupt(file:position:reason:)``
     ///   when something that was on the medium is not whole: nothing was changed then.
     func open() throws(StorageError) -> RecoveredStore {
+        let begin = clock.monotonic
         do {
-            return try openFiles()
+            var recovered = try openFiles()
+            recovered.summary.milliseconds = clock.monotonic.milliseconds(since: begin)
+            return recovered
         } catch {
             throw Self.storageError(error)
         }
@@ -92,6 +98,7 @@ final class StoreOpening {
         segments = try findSegments()
         let abort = configuration.root + "/" + Self.abortName
         hasCrashed = disk.exists(abort)
+        summary.wasCleanStop = !hasCrashed
         isForeign = try checkpoint == nil && !segments.isEmpty && !hasTraces(checkpointBytes)
         try checkCheckpoint()
         let scanStart = try scanStart(times: CheckpointFile.times(checkpointBytes.bytes))
@@ -113,7 +120,8 @@ final class StoreOpening {
         return RecoveredStore(
             configuration: configuration, disk: disk, files: files, commitLog: commitLog, index: index,
             stateView: stateView, topics: topics, trustedViewsOffset: replayStart, checkpoint: checkpoint,
-            checkpointFile: checkpointFile, lockFile: lockFile, isForeign: isForeign)
+            checkpointFile: checkpointFile, lockFile: lockFile, isForeign: isForeign,
+            summary: summary, faults: disk.faults)
     }
 
     private func makeFolders() throws(DiskError) {
@@ -283,6 +291,7 @@ final class StoreOpening {
         try loadOtherQueues()
         let end = scanner.position
         try finish(at: end, try scanner.findingAtEnd(), &scanner)
+        summary.recordsReplayed = count
         if count > 0 { log.info("replayed the log", ["records": "\(count)", "from": "\(start)", "to": "\(end)"]) }
         return end
     }
@@ -401,6 +410,7 @@ final class StoreOpening {
         case .endsHere: try cut(at: end)
         case .cutHere:
             try tell(end, finding, &scanner)
+            summary.cutAt = end
             try cut(at: end)
         }
     }

@@ -14,6 +14,8 @@ public final class StoredQueue {
     /// Whether the store has it on its list of queues with entries that are not in a file.
     @exclusivity(unchecked) var isListedAsDirty = false
 
+    /// Messages before this one are not shown to consumers any more, though the log may have them.
+    var hiddenBefore = QueueOffset.zero
     /// Where the log began when the minimum was last looked after.
     private var knownLogStart: PhysicalOffset?
 
@@ -47,7 +49,7 @@ public final class StoredQueue {
             try consumeQueue.correctMinimum(logStart: logStart)
             knownLogStart = logStart
         }
-        return consumeQueue.minimumOffset
+        return max(consumeQueue.minimumOffset, hiddenBefore)
     }
 
     /// The first offset that consumers cannot see yet.

@@ -14,11 +14,13 @@ extension GroupConfiguration: CommandBody {
         brokerIDWhenSlow = try json.int64("whichBrokerWhenConsumeSlowly", default: brokerIDWhenSlow)
         isMembershipNotificationEnabled = try json.bool(
             "notifyConsumerIdsChangedEnable", default: isMembershipNotificationEnabled)
+        quota = try TrafficQuota(attributes: json)
         if let policy = try json.member("groupRetryPolicy") { retryPolicy = try RetryPolicy(json: policy) }
     }
 
     public func write(to json: inout JSONWriter) {
         json.object { json in
+            quota.writeAttributes(to: &json)
             json.field("brokerId", brokerID)
             json.field("consumeBroadcastEnable", isBroadcastEnabled)
             json.field("consumeEnable", isConsumeEnabled)

@@ -26,10 +26,12 @@ extension TopicConfiguration: CommandBody {
             permission: Permission(rawValue: try json.int32("perm", default: Permission.readWrite.rawValue)),
             systemFlag: try json.int32("topicSysFlag", default: 0), isOrdered: try json.bool("order", default: false),
             filterType: TopicFilterType(rawValue: try json.text(ifPresent: "topicFilterType") ?? "") ?? .singleTag)
+        quota = try TrafficQuota(attributes: json)
     }
 
     public func write(to json: inout JSONWriter) {
         json.object { json in
+            quota.writeAttributes(to: &json)
             json.field("order", isOrdered)
             json.field("perm", permission.rawValue)
             json.field("readQueueNums", readQueueCount)

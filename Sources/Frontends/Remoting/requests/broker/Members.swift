@@ -18,6 +18,7 @@ extension BrokerSession {
                     group: $0.groupName, consumeType: $0.consumeType, messageModel: $0.messageModel,
                     consumeFromWhere: $0.consumeFromWhere, subscriptions: $0.subscriptions)
             })
+        isMember = true
         do throws(BrokerError) {
             try broker.heartbeat(heartbeat, on: self)
         } catch {

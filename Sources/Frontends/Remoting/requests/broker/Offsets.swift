@@ -139,6 +139,10 @@ extension BrokerSession {
     func body<Body: CommandBody>(_ request: BrokerRequest) throws(Refusal) -> Body {
         let input = request.input
         let span = input.bytes
+        guard request.body.count <= Limits.documentSizeMaximum else {
+            throw Refusal(
+                .systemError, "a body of \(request.body.count) bytes is larger than \(Limits.documentSizeMaximum)")
+        }
         do throws(BodyError) {
             return try Body(parsing: span.extracting(request.body))
         } catch {

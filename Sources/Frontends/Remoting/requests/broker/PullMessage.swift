@@ -17,6 +17,8 @@ struct HeldPull {
     var deadline: MonotonicTime?
     /// What waits in the broker while it is held for messages; nil while it waits for the medium.
     var fetch: HeldFetch?
+    /// What it asks of its quotas; nil without any.
+    var quota: QuotaRequest?
 }
 
 /// 11 `PULL_MESSAGE`, 361 `LITE_PULL_MESSAGE` (remoting reference §1.9): the hot path of consumers.
@@ -52,6 +54,10 @@ extension BrokerSession {
             let milliseconds = max(0, min(fields.suspendTimeoutMilliseconds, Limits.pullHoldMillisecondsMaximum))
             pull.deadline = broker.monotonic.advanced(byMilliseconds: milliseconds)
         }
+        if broker.hasQuotas {
+            let quota = broker.pullQuota(topic: topic, group: group, client: clientLimits)
+            if quota.isLimited { pull.quota = quota }
+        }
         run(pull)
     }
 
@@ -74,16 +80,28 @@ extension BrokerSession {
     // MARK: - Run, hold, run again
 
     /// Fetches, and answers with what there is, or holds the pull.
-    private func run(_ pull: HeldPull, mayWait: Bool = false) {
+    func run(_ pull: HeldPull, mayWait: Bool = false, hasQuota: Bool = false) {
+        var maximumCount = pull.maximumCount
+        if var quota = pull.quota {
+            guard hasQuota || broker.ask(&quota) == 0 else { return holdForQuota(pull, quota) }
+            let allowance = broker.allowance(quota)
+            maximumCount = min(maximumCount, allowance.messages)
+            broker.store.answerSizeMaximum = allowance.bytes
+        }
         let records = frontend.records
         records.removeAll()
         let result: FetchResult
         do throws(BrokerError) {
             result = try broker.fetch(
-                pull.queue, from: pull.offset, maximumCount: pull.maximumCount, filter: pull.filter, mayWait: mayWait,
+                pull.queue, from: pull.offset, maximumCount: maximumCount, filter: pull.filter, mayWait: mayWait,
                 into: records)
         } catch {
+            broker.store.answerSizeMaximum = .max
             return answer(pull, refusal(error))
+        }
+        if let quota = pull.quota {
+            broker.store.answerSizeMaximum = .max
+            broker.charge(quota, messages: result.messageCount, bytes: result.byteCount)
         }
         switch result.status {
         case .cold: waitForMedium(pull, result)
@@ -97,12 +115,16 @@ extension BrokerSession {
         guard let deadline = pull.deadline, deadline > broker.monotonic,
             heldPulls.count < Limits.heldPullsPerConnectionMaximum
         else { return answer(pull, result) }
+        guard broker.mayHold else {
+            // Clients wait a little after this code, where they would ask again at once after 19.
+            return answer(pull, Refusal(.flowControl, "system busy: too many pulls are held"))
+        }
         lastPullNumber &+= 1
         var pull = pull
         pull.fetch = broker.hold(
             pull.queue, filter: pull.filter, from: pull.offset, until: deadline, waiter: self, token: lastPullNumber)
         heldPulls[lastPullNumber] = pull
-        frontend.pullHeld()
+        frontend.startTicking()
     }
 
     private func waitForMedium(_ pull: HeldPull, _ result: FetchResult) {
@@ -118,6 +140,7 @@ extension BrokerSession {
     // MARK: - Answers
 
     private func answer(_ pull: HeldPull, _ refusal: Refusal) {
+        frontend.countRefusal(refusal.code.rawValue)
         write(pull.encoding) { writer in
             writer.begin(response: refusal.code, opaque: pull.opaque, remark: .text(refusal.remark))
             writer.end()
@@ -141,6 +164,16 @@ extension BrokerSession {
             }
             writer.end()
         }
+    }
+
+    /// Answers as if the queue held nothing more: the client pulls again.
+    func answerNothing(_ pull: HeldPull) {
+        frontend.records.removeAll()
+        let minimum = (try? broker.store.minimumOffset(of: pull.queue)) ?? .zero
+        var result = FetchResult(
+            nextOffset: pull.offset, minimumOffset: minimum, maximumOffset: pull.queue.maximumOffset)
+        result.status = .offsetOverflowOne
+        answer(pull, result)
     }
 
     /// The table of remoting reference §1.9, "Pull".

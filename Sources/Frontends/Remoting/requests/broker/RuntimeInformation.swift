@@ -21,6 +21,7 @@ extension BrokerSession {
             throw Refusal(error)
         }
         addLoop(to: &table)
+        frontend.addFaults(to: &table)
         addRefusals(to: &table)
         for (name, value) in Self.withoutMeaning { table[name] = value }
         table["brokerVersionDesc"] = "V4_9_8"

@@ -31,6 +31,7 @@ extension BrokerSession {
         } catch {
             throw refusal(error)
         }
+        if broker.hasQuotas, try !passesQuota(request, fields) { return }
         if fields.isBatch, header.requestCode == .sendBatchMessage {
             try sendBatch(request, fields, to: queue)
         } else if target.topic.byte(at: 0) == UInt8(ascii: "%"), queue.topic.name.hasPrefix(SystemTopics.retryPrefix) {

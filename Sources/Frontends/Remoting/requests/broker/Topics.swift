@@ -13,6 +13,11 @@ extension BrokerSession {
         topic.systemFlag = fields.systemFlag ?? 0
         topic.isOrdered = fields.isOrdered
         topic.filterType = TopicFilterType(rawValue: fields.topicFilterType) ?? .singleTag
+        // Tools that know nothing of quotas leave them as they are.
+        topic.quota = broker.topic(topic.name)?.configuration.quota ?? .byDefault
+        if let attributes = fields.attributes, let unknown = topic.quota.apply(attributes: attributes) {
+            throw Refusal(.systemError, "the attribute [\(unknown)] is unknown or has an illegal value")
+        }
         do throws(BrokerError) {
             try broker.putTopic(topic)
         } catch {

@@ -9,7 +9,7 @@ extension NameServerSession {
         do throws(NameServerError) {
             try server.putKVConfig(namespace: fields.namespace, key: fields.key, value: fields.value)
         } catch {
-            throw .notSaved(error)
+            throw .server(error)
         }
         writer.answer(request)
     }
@@ -27,7 +27,7 @@ extension NameServerSession {
         do throws(NameServerError) {
             try server.deleteKVConfig(namespace: fields.namespace, key: fields.key)
         } catch {
-            throw .notSaved(error)
+            throw .server(error)
         }
         writer.answer(request)
     }

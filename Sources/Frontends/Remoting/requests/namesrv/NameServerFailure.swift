@@ -14,7 +14,7 @@ enum NameServerFailure: Error, Equatable {
     case settingProtected
     case settingFixed(String)
     case settingInvalid(name: String, value: String, expected: String)
-    case notSaved(NameServerError)
+    case server(NameServerError)
     case answerTooLarge(size: Int)
     /// Not from whom, or from where, it came.
     case denied(String)
@@ -42,7 +42,12 @@ enum NameServerFailure: Error, Equatable {
         case .settingFixed(let name): (.systemError, "\(name) cannot be changed while the name server runs")
         case .settingInvalid(let name, let value, let expected):
             (.systemError, "\(name) is \(expected), not \"\(value)\"")
-        case .notSaved(let error): (.systemError, error.description)
+        case .server(let error):
+            if case .limitReached = error {
+                (.systemBusy, error.description)
+            } else {
+                (.systemError, error.description)
+            }
         case .denied(let reason): (.noPermission, reason)
         case .answerTooLarge(let size): (.systemError, "the answer of \(size) bytes does not fit a frame")
         }

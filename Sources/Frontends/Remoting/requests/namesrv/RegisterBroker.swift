@@ -13,14 +13,16 @@ extension NameServerSession {
         try Self.checkBody(of: request, fields)
         let reply: RegistrationReply
         if let version = Self.leadingDataVersion(of: request, fields) {
-            reply = try server.register(registration(fields, version, filterServers: [])) {
-                () throws(NameServerFailure) in try Self.body(of: request, fields).topics.topics
+            reply = try server.register(
+                registration(fields, version, filterServers: []), failure: NameServerFailure.server
+            ) { () throws(NameServerFailure) in try Self.body(of: request, fields).topics.topics
             }
         } else {
             let body = try Self.body(of: request, fields)
-            reply = server.register(
-                registration(fields, body.topics.dataVersion, filterServers: body.filterServers)
-            ) { () throws(Never) in body.topics.topics }
+            reply = try server.register(
+                registration(fields, body.topics.dataVersion, filterServers: body.filterServers),
+                failure: NameServerFailure.server
+            ) { () throws(NameServerFailure) in body.topics.topics }
         }
         answer(request, reply, &writer)
     }
