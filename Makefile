@@ -11,7 +11,7 @@ SOURCES     = Package.swift Sources Tests
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help deps run demo test check lint integration bench accounts faults fuzz tsan asan sim docs docc check-docs format release clean
+.PHONY: help deps run demo test check lint integration bench accounts faults fuzz seeded-fuzz tsan asan sim sim-smoke docs docc check-docs format release clean
 
 help: ## Print this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -29,7 +29,7 @@ demo: deps ## Send the lines of a text file, receive them with two groups, compa
 	$(SWIFT) build --scratch-path $(BUILD) -c $(CONFIGURATION) --product apus
 	Scripts/demo.sh $(APUS)
 
-test: check release integration accounts demo ## Everything that CI runs
+test: check release integration accounts demo sim-smoke ## Everything that CI runs
 
 check: deps lint ## Format lint, build with warnings as errors, unit and tidy tests, reference pages up to date
 	$(SWIFT) build --scratch-path $(BUILD) --build-tests
@@ -54,11 +54,27 @@ faults: release .venv/ready ## Real faults: kills, power cuts, damage, full and 
 bench: release ## Measure this build, row by row of docs/performance (ARGS='sends pulls' or 'produce -c 64 --in-flight 1')
 	Scripts/bench.sh $(BUILD)/release/apus $(ARGS)
 
-fuzz: deps ## Throw random and broken bytes at every decoder for a while (N=… rounds each, SEED=…)
+fuzz: deps ## libFuzzer and AddressSanitizer over every decoder and over recovery (T=… seconds each, TARGETS='frame json')
+	SWIFT="$(SWIFT)" SECONDS_EACH=$(or $(T),15) Scripts/fuzz.sh $(TARGETS)
+
+seeded-fuzz: deps ## Throw random and broken bytes at every decoder, without a fuzzer (N=… rounds each, SEED=…)
 	APUS_FUZZ_ROUNDS=$(or $(N),1000000) APUS_FUZZ_SEED=$(SEED) $(SWIFT) test --scratch-path $(BUILD) --filter Fuzz
 
-sim: deps ## Run the store and the broker in simulated worlds (N=… seeds, SEED=… for one)
-	APUS_SIM_SEEDS=$(or $(N),1000) APUS_SIM_SEED=$(SEED) $(SWIFT) test --scratch-path $(BUILD) --filter "SimulationTests|TransactionModelTests|TimerTests"
+tsan: deps .venv/ready ## Integration tests and kills against a server under ThreadSanitizer (ARGS='-k push')
+	$(SWIFT) build --scratch-path $(BUILD)-tsan --sanitize=thread --product apus
+	APUS=$(abspath $(BUILD)-tsan/debug/apus) PYTHON=$(PYTHON) Scripts/tsan.sh $(ARGS)
+
+asan: deps ## Unit tests under AddressSanitizer
+	ASAN_OPTIONS=detect_leaks=0 SWIFT_BACKTRACE=enable=no $(SWIFT) test --scratch-path $(BUILD)-asan --sanitize=address
+
+sim: deps ## Run clusters, stores, timers and transactions in simulated worlds (N=… seeds, SEED=… for one, ARGS=…)
+	APUS_SIM_SEEDS=$(or $(N),1000) APUS_SIM_SEED=$(SEED) $(SWIFT) test --scratch-path $(BUILD) --filter "StoreWorkloadTests|TransactionModelTests|TimerTests"
+	$(SWIFT) build --scratch-path $(BUILD) -c release --product apus-sim
+	Scripts/simulate.sh $(BUILD)/release/apus-sim "$(or $(N),1000)" "$(SEED)" $(ARGS)
+
+sim-smoke: deps ## 2,000 simulated clusters, a minute and a half of processor time
+	$(SWIFT) build --scratch-path $(BUILD) -c release --product apus-sim
+	Scripts/simulate.sh $(BUILD)/release/apus-sim 2000
 
 docs: deps ## Write the generated pages under docs/reference
 	$(SWIFT) build --scratch-path $(BUILD) --product apus

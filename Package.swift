@@ -49,7 +49,12 @@ let rooms: [Room] = [
             "Base", "Bytes", "Telemetry", "Runtime", "Model", "Storage", "RemotingProtocol", "BrokerCore",
             "NameService", "RemotingFrontend",
         ]),
-    Room(9, "Simulation", imports: ["Base", "Bytes", "Telemetry", "Model", "Storage", "BrokerCore"]),
+    Room(
+        9, "Simulation",
+        imports: [
+            "Base", "Bytes", "Telemetry", "Model", "Storage", "RemotingProtocol", "BrokerCore", "NameService",
+            "RemotingFrontend",
+        ]),
 ]
 
 /// C libraries from Debian: module map folder under `Sources/C`, pkg-config name, package.
@@ -110,6 +115,13 @@ let testSuites: [(name: String, imports: [String])] = [
         ]
     ),
     ("SimulationTests", ["Base", "Bytes", "Telemetry", "Model", "Storage", "BrokerCore", "Simulation"]),
+    (
+        "FuzzTests",
+        [
+            "Base", "Bytes", "Telemetry", "Model", "Compression", "RemotingProtocol", "Storage", "BrokerCore",
+            "NameService", "RemotingFrontend", "Simulation",
+        ]
+    ),
     ("TidyTests", []),
 ]
 
@@ -120,6 +132,7 @@ let package = Package(
     products: [
         .library(name: "ApusClient", targets: ["ApusClient"]),
         .executable(name: "apus", targets: ["apus"]),
+        .executable(name: "apus-sim", targets: ["apus-sim"]),
     ],
     targets: systemLibraries
         + rooms.map { room in
@@ -134,6 +147,9 @@ let package = Package(
         + [
             .executableTarget(
                 name: "apus", dependencies: dependencies(["Base", "Telemetry", "Storage", "Server", "Administration"]),
-                path: "Sources/apus", swiftSettings: settings)
+                path: "Sources/apus", swiftSettings: settings),
+            .executableTarget(
+                name: "apus-sim", dependencies: dependencies(["Simulation"]), path: "Sources/apus-sim",
+                swiftSettings: settings),
         ]
 )

@@ -194,7 +194,7 @@ public final class Broker {
                     change.entry.topic, change.entry.group, change.queueID,
                     QueueOffset(change.entry.offsets[Int(change.queueID.rawValue)]), to: recordBuffer)
             }
-            // Most clients wait for no answer; the others do not get it later than they would from RocketMQ.
+            // Most clients wait for no answer; those who do wait until it is written.
             try store.appendState(recordBuffer.bytes, isAnswered: false)
             index = end
         }

@@ -208,7 +208,7 @@ public final class ServerProcess {
                 identity: identity,
                 haAddress: "\(address.host):\(port + 1)", dataVersion: { broker.topicVersion },
                 topics: { broker.topics.map(\.configuration) }),
-            loop: loop, tls: security.outgoing.tls, log: log)
+            loop: loop, security: security.outgoing, log: log)
         broker.topicChanged = { [unowned broker, unowned registrar] name in
             registrar.topicsChanged(broker.topic(name).map { [$0.configuration] } ?? [])
         }

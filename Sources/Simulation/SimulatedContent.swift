@@ -82,7 +82,9 @@ final class SimulatedContent {
             }
             let inPage = newSize % Self.pageSize
             if inPage > 0, pages[newSize / Self.pageSize] != nil {
-                for index in inPage..<Self.pageSize { pages[newSize / Self.pageSize]?[index] = 0 }
+                pages[newSize / Self.pageSize]?.withUnsafeMutableBytes { bytes in
+                    for index in inPage..<Self.pageSize { bytes[index] = 0 }
+                }
                 unsynchronised.insert(newSize / Self.pageSize)
             }
             reservedPages = min(reservedPages, firstGone)
@@ -143,11 +145,20 @@ final class SimulatedContent {
     func dropCache() { uncached = Set(pages.keys) }
 
     /// The page cache is gone; of what was not synchronised each page is there, lost or torn, as `random` decides.
-    func losePower(_ random: any RandomSource) {
+    /// - Parameter damagePercent: how many of those are lost or torn; nil for a quarter lost and a quarter torn.
+    func losePower(_ random: any RandomSource, damagePercent: Int? = nil) {
         var result = durablePages
         // In a fixed order, or the same seed would not give the same outcome.
         for page in unsynchronised.sorted() {
             let new = pages[page]
+            if let damagePercent, random.next(below: 100) >= damagePercent {
+                result[page] = new
+                continue
+            }
+            if damagePercent != nil {
+                if random.next(below: 2) == 0 { result[page] = torn(durablePages[page], new, random) }
+                continue
+            }
             switch random.next(below: 4) {
             case 0, 1: result[page] = new
             case 2: break

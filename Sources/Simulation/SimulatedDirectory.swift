@@ -51,14 +51,14 @@ final class SimulatedDirectory {
     }
 
     /// Each change since the last synchronisation happened or did not, as `random` decides; then the same below.
-    func losePower(_ random: any RandomSource) {
+    func losePower(_ random: any RandomSource, damagePercent: Int? = nil) {
         for change in changes where random.next(below: 2) == 0 { Self.apply(change, to: &durable) }
         children = durable
         changes = []
         for (_, node) in children.sorted(by: { $0.key < $1.key }) {
             switch node {
-            case .file(let content): content.losePower(random)
-            case .directory(let directory): directory.losePower(random)
+            case .file(let content): content.losePower(random, damagePercent: damagePercent)
+            case .directory(let directory): directory.losePower(random, damagePercent: damagePercent)
             }
         }
     }

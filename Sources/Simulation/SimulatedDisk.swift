@@ -36,6 +36,19 @@ public final class SimulatedDisk: Disk {
         public var pushesBack = false
         /// Completions run in an order that the seed decides.
         public var reorderCompletions = false
+        /// From the call with this ordinal on nothing reaches the disk any more: the process died in it, and whoever simulates it
+        /// asks ``SimulatedDisk/hasDied`` and then calls ``SimulatedDisk/crash(_:)``.
+        public var dieAtCall: Int?
+        /// Of the pages that were not synchronised this many percent are lost or torn when the power goes; nil for a half.
+        public var crashDamagePercent: Int?
+        /// Of this many pages written one has a wrong bit from then on; 0 for none.
+        public var rotWriteOneIn = 0
+        /// Of this many writes one goes to another place of its file; 0 for none.
+        public var misdirectWriteOneIn = 0
+        /// Writes and reservations for which there is no room succeed and do nothing. For checks of the checkers.
+        public var swallowsWhenFull = false
+        /// A synchronisation that fails says that it succeeded. For checks of the checkers.
+        public var forgivesFailedSynchronize = false
         public init() {}
     }
 
@@ -57,9 +70,15 @@ public final class SimulatedDisk: Disk {
     /// Files that are open now.
     public private(set) var openFileCount = 0
 
+    /// The process has died in a call; see ``Faults/dieAtCall``.
+    public private(set) var hasDied = false
+    /// Pages and writes that went wrong for good, by ``Faults/rotWriteOneIn`` and ``Faults/misdirectWriteOneIn``.
+    public private(set) var spoiledWrites = 0
+
     private let random: any RandomSource
     private let clock: (any Clock)?
     private let root = SimulatedDirectory()
+    private var knownParts: [String: [String]] = [:]
     private var completions: [() -> Void] = []
     /// Writes in the background that have not completed, by a number: a crash may come before, within or after each.
     private var writesUnderWay: [Int: () -> Void] = [:]
@@ -82,7 +101,9 @@ public final class SimulatedDisk: Disk {
         generation += 1
         openFileCount = 0
         completions = []
-        if crash == .powerLoss { root.losePower(random) }
+        hasDied = false
+        faults.dieAtCall = nil
+        if crash == .powerLoss { root.losePower(random, damagePercent: faults.crashDamagePercent) }
     }
 
     /// Makes everything durable, names included, as after a clean stop and a while.
@@ -125,10 +146,10 @@ public final class SimulatedDisk: Disk {
         }
         content.modified = clock?.timestamp ?? Timestamp(milliseconds: 0)
         content.settle()
-        var parts = Self.parts(path)
-        let name = parts.removeLast()
+        var folders = parts(path)
+        let name = folders.removeLast()
         var directory = root
-        for part in parts {
+        for part in folders {
             directory = child(part, of: directory)
             directory.synchronize(directory.changeCount)
         }
@@ -138,8 +159,8 @@ public final class SimulatedDisk: Disk {
 
     /// Removes a file, or a folder with all that is in it, for good.
     public func uninstall(_ path: String) {
-        let parts = Self.parts(path)
-        guard let name = parts.last, let directory = directory(parts.dropLast()) else { return }
+        let names = parts(path)
+        guard let name = names.last, let directory = directory(names.dropLast()) else { return }
         directory.unlink(name)
         directory.synchronize(directory.changeCount)
     }
@@ -174,7 +195,7 @@ public final class SimulatedDisk: Disk {
     public func makeDirectory(_ path: String) throws(DiskError) {
         try call("mkdir", path)
         var directory = root
-        for part in Self.parts(path) {
+        for part in parts(path) {
             if case .file? = directory.children[part] { throw DiskError(kind: .other, operation: "mkdir", path: path) }
             directory = child(part, of: directory)
         }
@@ -292,7 +313,7 @@ public final class SimulatedDisk: Disk {
             directory: { directories.append(($0, $0.synchronizedCount + $0.changeCount)) })
         return { [self] in
             do throws(DiskError) { try checkSynchronize("syncfs", path) } catch {
-                for (content, _) in contents { content.loseSynchronisation() }
+                if !hasDied { for (content, _) in contents { content.loseSynchronisation() } }
                 return error
             }
             guard !faults.liesAboutSynchronizing else { return nil }
@@ -364,6 +385,8 @@ public final class SimulatedDisk: Disk {
     /// Counts a call, and fails it when it is its turn.
     fileprivate func call(_ operation: String, _ path: String) throws(DiskError) {
         callCount += 1
+        if faults.dieAtCall == callCount { hasDied = true }
+        if hasDied { throw DiskError(kind: .inputOutput, operation: operation, path: path) }
         let struck = faults.failOneIn > 0 && random.next(below: faults.failOneIn) == 0
         if struck || faults.failCall == callCount {
             throw DiskError(kind: struck ? .inputOutput : faults.failKind, operation: operation, path: path)
@@ -374,18 +397,21 @@ public final class SimulatedDisk: Disk {
         throws(DiskError)
     {
         counts.writes += 1
+        let wasDead = hasDied
         var failure: DiskError?
         var size = bytes.byteCount
         do throws(DiskError) { try call("pwrite", path) } catch {
             // A failed write may have done a part of its work.
             failure = error
-            size = random.next(below: size + 1)
+            size = wasDead ? 0 : random.next(below: size + 1)
         }
         let room = (capacity - usedBytesForWrite) / Int64(SimulatedContent.pageSize)
         while size > 0, content.newPages(offset..<offset + size) > room {
             failure = failure ?? DiskError(kind: .full, operation: "pwrite", path: path, errorNumber: 28)
             size = max(0, (offset + size - 1) / SimulatedContent.pageSize * SimulatedContent.pageSize - offset)
         }
+        if faults.swallowsWhenFull, failure?.kind == .full { return }
+        let offset = misdirected(offset, size, in: content)
         bytes.withUnsafeBytes { all in
             content.write(UnsafeRawBufferPointer(rebasing: all[..<size]), at: offset) {
                 faults.writeBackOneIn > 0 && random.next(below: faults.writeBackOneIn) == 0
@@ -393,7 +419,20 @@ public final class SimulatedDisk: Disk {
         }
         counts.bytesWritten += size
         content.modified = clock?.timestamp ?? content.modified
+        if faults.rotWriteOneIn > 0, size > 0, random.next(below: faults.rotWriteOneIn) == 0 {
+            content.flip(at: offset + random.next(below: size), mask: 1 << UInt8(random.next(below: 8)))
+            spoiledWrites += 1
+        }
         if let failure { throw failure }
+    }
+
+    /// Where a write goes that may be misdirected.
+    private func misdirected(_ offset: Int, _ size: Int, in content: SimulatedContent) -> Int {
+        guard faults.misdirectWriteOneIn > 0, content.size > size,
+            random.next(below: faults.misdirectWriteOneIn) == 0
+        else { return offset }
+        spoiledWrites += 1
+        return random.next(below: content.size - size)
     }
 
     /// Adding up all files at each write would be slow, and matters only near a limit that a test has set.
@@ -402,7 +441,7 @@ public final class SimulatedDisk: Disk {
     fileprivate func reserve(_ size: Int, in content: SimulatedContent, _ path: String) throws(DiskError) {
         try call("fallocate", path)
         let room = (capacity - usedBytesForWrite) / Int64(SimulatedContent.pageSize)
-        guard content.newPages(0..<size) <= room else {
+        guard content.newPages(0..<size) <= room || faults.swallowsWhenFull else {
             throw DiskError(kind: .full, operation: "fallocate", path: path, errorNumber: 28)
         }
         content.reserve(size: size)
@@ -426,8 +465,12 @@ public final class SimulatedDisk: Disk {
 
     // MARK: - Paths
 
-    private static func parts(_ path: String) -> [String] {
-        path.split(separator: "/").map(String.init).filter { $0 != "." }
+    /// The names of which a path consists. Taking paths apart would be a tenth of a simulation's work, so it is remembered.
+    private func parts(_ path: String) -> [String] {
+        if let known = knownParts[path] { return known }
+        let parts = path.split(separator: "/").map(String.init).filter { $0 != "." }
+        if knownParts.count < 4_096 { knownParts[path] = parts }
+        return parts
     }
 
     private func child(_ name: String, of directory: SimulatedDirectory) -> SimulatedDirectory {
@@ -437,7 +480,7 @@ public final class SimulatedDisk: Disk {
         return child
     }
 
-    private func directory(_ path: String) -> SimulatedDirectory? { directory(Self.parts(path)[...]) }
+    private func directory(_ path: String) -> SimulatedDirectory? { directory(parts(path)[...]) }
 
     private func directory(_ parts: ArraySlice<String>) -> SimulatedDirectory? {
         var directory = root
@@ -449,16 +492,16 @@ public final class SimulatedDisk: Disk {
     }
 
     private func content(_ path: String) -> SimulatedContent? {
-        let parts = Self.parts(path)
-        guard let name = parts.last, case .file(let content)? = directory(parts.dropLast())?.children[name] else {
+        let names = parts(path)
+        guard let name = names.last, case .file(let content)? = directory(names.dropLast())?.children[name] else {
             return nil
         }
         return content
     }
 
     private func place(_ path: String, _ operation: String) throws(DiskError) -> (SimulatedDirectory, String) {
-        let parts = Self.parts(path)
-        guard let name = parts.last, let directory = directory(parts.dropLast()) else {
+        let names = parts(path)
+        guard let name = names.last, let directory = directory(names.dropLast()) else {
             throw DiskError(kind: .notFound, operation: operation, path: path)
         }
         return (directory, name)
@@ -574,7 +617,8 @@ public final class SimulatedFile: DiskFile {
 
     private func finishSynchronize(_ snapshot: SimulatedContent.Snapshot) throws(DiskError) {
         do throws(DiskError) { try disk.checkSynchronize("fdatasync", path) } catch {
-            content.loseSynchronisation()
+            if !disk.hasDied { content.loseSynchronisation() }
+            if disk.faults.forgivesFailedSynchronize, !disk.hasDied { return }
             throw error
         }
         if !disk.faults.liesAboutSynchronizing { content.makeDurable(snapshot) }

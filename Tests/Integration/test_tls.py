@@ -283,10 +283,22 @@ def test_a_key_with_a_password(tls_server, certificates, tmp_path):
         # 26 GET_BROKER_CONFIG tells everybody every setting, but no secret.
         _, body = connection.request(26)
         assert b"tls.server.certPath" in body and b"geheim" not in body and b"keyPassword" not in body
+    shown = run(server, "config", "show", "--all", "--set", "tls.server.keyPassword=geheim").stdout
+    assert "tls.server.keyPassword" in shown and "geheim" not in shown
     with pytest.raises(AssertionError, match="no usable key"):
         tls_server("enforcing", "tls.server.keyPassword=wrong", certificate=(certificate, locked))
     with pytest.raises(AssertionError, match="no usable key"):
         tls_server("enforcing", certificate=(certificate, locked))
+
+
+def test_nothing_is_lost_or_changed_under_load(tls_server, certificates):
+    server = tls_server("enforcing")
+    result = run(
+        server, "bench", "e2e", "--tls-trust", str(certificates.root), "--create-topic", "--count", "20000", "--connections", "8",
+        "--in-flight", "64", "--size", "3K", "--consumers", "3", "--verify", "--no-progress",
+    )
+    assert result.returncode == 0, result.stderr
+    assert "lost 0 · duplicated 0 · out of order 0 · corrupt 0 · misplaced 0" in result.stdout, result.stdout
 
 
 # MARK: hostile peers

@@ -36,6 +36,119 @@ struct FlushTests {
         #expect(try client.answer(to: safe)?.code == 0)
     }
 
+    private static let topicFields: [(StaticString, String)] = [
+        ("topic", "U"), ("defaultTopic", "TBW102"), ("readQueueNums", "1"), ("writeQueueNums", "1"), ("perm", "6"),
+        ("topicFilterType", "SINGLE_TAG"), ("topicSysFlag", "0"), ("order", "false"),
+    ]
+    @Test("with a failed disk a new group reads what is there, and nothing more is taken")
+    func failedDisk() throws {
+        let it = try conversation(.synchronous)
+        let client = it.connect()
+        try client.produce("one", to: "T")
+        it.disk.faults.failSynchronize = true
+        let lost = client.send(.sendMessageV2, TestClient.sendFields("T"), body: [2])
+        it.turn()
+        #expect(it.failure != nil)
+        #expect(try client.answer(to: lost) == nil)
+        it.disk.faults.failSynchronize = false
+        let other = it.connect()
+        #expect(
+            try other.ask(.sendMessageV2, TestClient.sendFields("T"), body: [3]).responseCode == .serviceNotAvailable)
+        #expect(try other.ask(.updateAndCreateTopic, Self.topicFields).responseCode == .serviceNotAvailable)
+        #expect(try other.ask(.pullMessage, TestClient.pullFields("T", group: "new")).messages().first?.text == "one")
+        #expect(try other.ask(.getBrokerRuntimeInfo).text.contains("storeFailure"))
+    }
+
+    struct Change: CustomTestStringConvertible, Sendable {
+        var name: String
+        var code: RequestCode
+        var fields: [String: String] = [:]
+        var body: String = ""
+        var testDescription: String { name }
+    }
+
+    static let changes: [Change] = [
+        Change(
+            name: "a topic", code: .updateAndCreateTopic,
+            fields: [
+                "topic": "N", "defaultTopic": "TBW102", "readQueueNums": "1", "writeQueueNums": "1", "perm": "6",
+                "topicFilterType": "SINGLE_TAG", "order": "false",
+            ]),
+        Change(name: "a topic's end", code: .deleteTopicInBroker, fields: ["topic": "T"]),
+        Change(name: "a group", code: .updateAndCreateSubscriptionGroup, body: #"{"groupName":"G"}"#),
+        Change(name: "a group's end", code: .deleteSubscriptionGroup, fields: ["groupName": "CG"]),
+        Change(
+            name: "an offset", code: .updateConsumerOffset,
+            fields: ["topic": "T", "consumerGroup": "CG", "queueId": "0", "commitOffset": "1"]),
+        Change(
+            name: "a lock", code: .lockBatch,
+            body:
+                #"{"clientId":"c","consumerGroup":"CG","mqSet":[{"brokerName":"broker-a","queueId":0,"topic":"T"}]}"#),
+        Change(
+            name: "a message that is sent back", code: .consumerSendMessageBack,
+            fields: ["group": "CG", "delayLevel": "1", "offset": ""]),
+    ]
+
+    @Test("with synchronous flush every change that is answered is on the medium by then", arguments: changes)
+    func answeredChange(_ change: Change) throws {
+        let it = try conversation(.synchronous)
+        let client = it.connect()
+        try it.broker.putGroup(GroupConfiguration(name: "CG"))
+        let sent = try client.produce("one", to: "T")
+        it.turn()
+        var fields: [(StaticString, String)] = []
+        let text = try #require(sent.fields["msgId"])
+        let id = try #require(OffsetMessageID(text))
+        for (name, value) in change.fields.sorted(by: { $0.key < $1.key }) {
+            fields.append((Self.name(name), name == "offset" ? "\(id.offset)" : value))
+        }
+        let opaque = client.send(change.code, fields, body: Array(change.body.utf8))
+        it.frontend.endTurn()
+        // To remove a topic its files must go, and before that the log must say so on the medium.
+        if change.code != .deleteTopicInBroker { #expect(try client.answer(to: opaque) == nil) }
+        it.turn()
+        #expect(try client.answer(to: opaque)?.code == 0)
+        #expect(it.broker.flushed == it.broker.store.end)
+    }
+
+    private static func name(_ text: String) -> StaticString {
+        let names: [StaticString] = [
+            "topic", "defaultTopic", "readQueueNums", "writeQueueNums", "perm", "topicFilterType", "order", "groupName",
+            "consumerGroup", "queueId", "commitOffset", "group", "delayLevel", "offset",
+        ]
+        return names.first { $0.description == text } ?? "unknown"
+    }
+
+    @Test("a queue lock is on the medium when it is answered, with asynchronous flush too")
+    func lock() throws {
+        let it = try conversation(.asynchronous)
+        try it.broker.putGroup(GroupConfiguration(name: "CG"))
+        it.turn()
+        let client = it.connect()
+        let body = #"{"clientId":"c","consumerGroup":"CG","mqSet":[{"brokerName":"broker-a","queueId":0,"topic":"T"}]}"#
+        let opaque = client.send(.lockBatch, body: Array(body.utf8))
+        it.frontend.endTurn()
+        #expect(try client.answer(to: opaque) == nil)
+        it.turn()
+        #expect(try client.answer(to: opaque)?.text.contains("queueId") == true)
+        #expect(it.broker.flushed == it.broker.store.end)
+    }
+
+    @Test("an offset whose commit is answered survives a kill, even while the disk makes writers wait")
+    func answeredOffset() throws {
+        let it = try conversation(.asynchronous)
+        let client = it.connect()
+        it.disk.faults.pushesBack = true
+        let opaque = client.send(
+            .updateConsumerOffset,
+            [("topic", "T"), ("consumerGroup", "CG"), ("queueId", "0"), ("commitOffset", "1")])
+        it.frontend.endTurn()
+        #expect(try client.answer(to: opaque) == nil)
+        it.turn()
+        #expect(try client.answer(to: opaque)?.code == 0)
+        #expect(it.broker.written == it.broker.store.end)
+    }
+
     @Test("with asynchronous flush at the end of the turn")
     func asynchronous() throws {
         let it = try conversation(.asynchronous)

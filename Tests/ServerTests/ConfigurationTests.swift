@@ -84,6 +84,21 @@ struct ConfigurationTests {
             ]).isEmpty)
     }
 
+    @Test(
+        "a server that looks guarded and would not be is refused",
+        arguments: [
+            ("tls.server.mode", "enforcing", "tls.server.certPath"),
+            ("tls.server.certPath", "a.pem", "tls.server.keyPath"),
+            ("tls.server.need.client.auth", "optional", "tls.server.trustCertPath"),
+            ("tls.client.certPath", "a.pem", "tls.client.keyPath"), ("aclEnable", "true", "aclFile"),
+        ])
+    func halfGuarded(key: String, value: String, missing: String) {
+        let said = problems([file(key, value)])
+        #expect(said.count == 1)
+        #expect(said.first?.hasSuffix("needs \(missing)") == true)
+        #expect(!problems([file(key, value), file(missing, "b")]).contains { $0.hasSuffix("needs \(missing)") })
+    }
+
     @Test("a key of RocketMQ without a meaning here is accepted with a note")
     func ignoredKeys() throws {
         let configuration = try Configuration(

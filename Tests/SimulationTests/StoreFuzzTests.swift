@@ -9,7 +9,7 @@ import Testing
 @testable import BrokerCore
 @testable import Storage
 
-/// Rounds and seed of the fuzzers (`make fuzz`), with few rounds in an ordinary run of the tests.
+/// Rounds and seed of the fuzzers (`make seeded-fuzz`), with few rounds in an ordinary run of the tests.
 private enum FuzzSettings {
     static let environment = ProcessInfo.processInfo.environment
     static func rounds(_ smoke: Int, share: Int = 1) -> Int {

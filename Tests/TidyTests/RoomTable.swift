@@ -21,7 +21,7 @@ struct RoomTable {
             guard let row = Self.row(part.prefix { $0 != ")" }) else { continue }
             rows.append(row)
         }
-        if let row = Self.executable(text) { rows.append(row) }
+        rows += Self.executables(text)
     }
 
     private static func row(_ text: Substring) -> Row? {
@@ -35,14 +35,16 @@ struct RoomTable {
             imports: Array(words.dropFirst(hasPath ? 2 : 1)))
     }
 
-    /// The program itself, above every room.
-    private static func executable(_ text: String) -> Row? {
-        guard let start = text.firstRange(of: "executableTarget("),
-            let end = text[start.upperBound...].firstRange(of: "swiftSettings")
-        else { return nil }
-        let part = text[start.upperBound..<end.lowerBound]
-        guard let opening = part.firstIndex(of: "["), let closing = part.firstIndex(of: "]") else { return nil }
-        return Row(layer: 10, name: "apus", path: "Sources/apus", imports: quoted(part[opening..<closing]))
+    /// The programs themselves, above every room.
+    private static func executables(_ text: String) -> [Row] {
+        text.split(separator: "executableTarget(").dropFirst().compactMap { part in
+            guard let end = part.firstRange(of: "swiftSettings") else { return nil }
+            let part = part[..<end.lowerBound]
+            guard let name = quoted(part).first, let opening = part.firstIndex(of: "["),
+                let closing = part.firstIndex(of: "]")
+            else { return nil }
+            return Row(layer: 10, name: name, path: "Sources/" + name, imports: quoted(part[opening..<closing]))
+        }
     }
 
     /// What stands between quotation marks.

@@ -1,6 +1,7 @@
 import ApusClient
 import Base
 import RemotingProtocol
+import Runtime
 
 /// `apus bench`: load for any server that speaks RocketMQ's remoting protocol.
 public enum BenchCommands {
@@ -16,28 +17,31 @@ public enum BenchCommands {
 
     // MARK: - Options
 
-    private static let options: [CommandOption] = [
-        .nameServer,
-        CommandOption("namesrv", .text("HOST:PORT"), "The same as --name-server"),
-        CommandOption("broker", short: "b", .text("HOST:PORT"), "Ask no name server; this broker has all queues"),
-        CommandOption(
-            "topic", short: "t", .text("NAME"), default: "apus_bench", "Topic, or what names of topics begin with"),
-        CommandOption(
-            "topics", .integer(1...1_000_000), default: "1", "Number of topics, used round robin: NAME_0, NAME_1 …"),
-        CommandOption(
-            "queues", .integer(1...65_536), default: "4", "Queues of each topic; the name server knows better, if asked"
-        ),
-        CommandOption("create-topic", .flag, "Make the topics first"),
-        CommandOption("header", .choice(["json", "rocketmq"]), default: "json", "How headers of requests are written"),
-        CommandOption("threads", .integer(1...64), default: "1", "Threads of this client"),
-        CommandOption("count", .integer(1...1_000_000_000_000), "Stop after so many messages"),
-        CommandOption("duration", short: "d", .duration, "Stop after this time"),
-        CommandOption("warm-up", .duration, default: "0s", "Load before figures are taken; checked all the same"),
-        CommandOption(
-            "server-pid", .integer(1...4_194_304), "Process on this machine whose CPU, memory and calls are shown"),
-        CommandOption("progress", .flag, default: "true", "Print a line on standard error every second"),
-        .timeout, .output,
-    ]
+    private static let options: [CommandOption] =
+        [
+            .nameServer,
+            CommandOption("namesrv", .text("HOST:PORT"), "The same as --name-server"),
+            CommandOption("broker", short: "b", .text("HOST:PORT"), "Ask no name server; this broker has all queues"),
+            CommandOption(
+                "topic", short: "t", .text("NAME"), default: "apus_bench", "Topic, or what names of topics begin with"),
+            CommandOption(
+                "topics", .integer(1...1_000_000), default: "1", "Number of topics, used round robin: NAME_0, NAME_1 …"),
+            CommandOption(
+                "queues", .integer(1...65_536), default: "4",
+                "Queues of each topic; the name server knows better, if asked"
+            ),
+            CommandOption("create-topic", .flag, "Make the topics first"),
+            CommandOption(
+                "header", .choice(["json", "rocketmq"]), default: "json", "How headers of requests are written"),
+            CommandOption("threads", .integer(1...64), default: "1", "Threads of this client"),
+            CommandOption("count", .integer(1...1_000_000_000_000), "Stop after so many messages"),
+            CommandOption("duration", short: "d", .duration, "Stop after this time"),
+            CommandOption("warm-up", .duration, default: "0s", "Load before figures are taken; checked all the same"),
+            CommandOption(
+                "server-pid", .integer(1...4_194_304), "Process on this machine whose CPU, memory and calls are shown"),
+            CommandOption("progress", .flag, default: "true", "Print a line on standard error every second"),
+            .timeout, .output,
+        ] + ServerTrust.tlsOptions
 
     private static let producing: [CommandOption] = [
         CommandOption("connections", short: "c", .integer(1...100_000), default: "1", "Connections that send"),
@@ -230,6 +234,11 @@ public enum BenchCommands {
         workload.end = try end(kind, invocation)
         if workload.produces { try readProducing(&workload, invocation) }
         if workload.consumes { readConsuming(&workload, invocation) }
+        do throws(TLSError) {
+            workload.tls = try ServerTrust.tls(invocation).map { (tls) throws(TLSError) in try TLSContext(client: tls) }
+        } catch {
+            throw CommandFailure(.usage, "TLS cannot be used: \(error)")
+        }
         let connections = kind == .consume ? workload.consumerConnections : workload.producerConnections
         workload.threads = min(invocation.integer("threads"), connections)
         return workload

@@ -60,7 +60,8 @@ struct BenchTargets {
 
     private func connect(to address: String) async throws -> ControlConnection {
         let connection = ControlConnection(
-            loop, address: address, encoding: workload.encoding, timeoutMilliseconds: workload.timeoutMilliseconds)
+            loop, address: address, encoding: workload.encoding, timeoutMilliseconds: workload.timeoutMilliseconds,
+            tls: workload.tls)
         try await connection.open()
         return connection
     }

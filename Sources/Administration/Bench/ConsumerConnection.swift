@@ -55,7 +55,7 @@ final class ConsumerConnection: LoadConnection {
         if workload.subscription == .header { flags.insert(.subscription) }
         if workload.commits { flags.insert(.commitOffset) }
         self.flags = flags
-        super.init(loop, host: target.host, port: target.port)
+        super.init(loop, host: target.host, port: target.port, tls: load.workload.tls)
     }
 
     var isCaughtUp: Bool { caughtUp == cursors.count }

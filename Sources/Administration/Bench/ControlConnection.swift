@@ -10,6 +10,7 @@ actor ControlConnection {
     nonisolated let address: String
     private let encoding: HeaderEncoding
     private let timeoutMilliseconds: Int64
+    private let tls: TLSContext?
     private var connection: Connection?
     private var waiting: [Int32: CheckedContinuation<Answer, any Error>] = [:]
     private var nextOpaque: Int32 = 1
@@ -21,18 +22,21 @@ actor ControlConnection {
         var body: [UInt8]
     }
 
-    init(_ loop: EventLoop, address: String, encoding: HeaderEncoding, timeoutMilliseconds: Int64) {
+    init(
+        _ loop: EventLoop, address: String, encoding: HeaderEncoding, timeoutMilliseconds: Int64, tls: TLSContext? = nil
+    ) {
         self.loop = loop
         self.address = address
         self.encoding = encoding
         self.timeoutMilliseconds = timeoutMilliseconds
+        self.tls = tls
     }
 
     /// - Throws: ``CommandFailure`` when the address makes no sense or nobody answers there.
     func open() async throws {
         let (host, port) = try Self.parse(address)
         try await withCheckedThrowingContinuation { (opened: CheckedContinuation<Void, any Error>) in
-            loop.connect(host: host, port: port, timeoutMilliseconds: timeoutMilliseconds) { connection in
+            loop.connect(host: host, port: port, timeoutMilliseconds: timeoutMilliseconds, tls: tls) { connection in
                 self.connection = connection
                 opened.resume()
                 return ControlHandler(self)

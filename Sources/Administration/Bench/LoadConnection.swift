@@ -11,6 +11,7 @@ class LoadConnection: ConnectionHandler {
     let loop: EventLoop
     let host: String
     let port: Int
+    private let tls: TLSContext?
     private let options: ConnectionOptions
     private let clock = SystemClock()
     private(set) var connection: Connection?
@@ -24,10 +25,11 @@ class LoadConnection: ConnectionHandler {
     /// Between two attempts to come back.
     private static let redialMilliseconds: Int64 = 200
 
-    init(_ loop: EventLoop, host: String, port: Int) {
+    init(_ loop: EventLoop, host: String, port: Int, tls: TLSContext?) {
         self.loop = loop
         self.host = host
         self.port = port
+        self.tls = tls
         var options = ConnectionOptions.client
         // Requests wait in their schedule rather than in the output, which so keeps its memory.
         options.outputHighWatermark = 256 * 1024
@@ -39,7 +41,9 @@ class LoadConnection: ConnectionHandler {
     /// Connects, and keeps connecting anew after a connection that was good once.
     /// - Parameter done: called once, with the reason when the server cannot be reached.
     func dial(timeoutMilliseconds: Int64, _ done: @escaping (RuntimeError?) -> Void) {
-        loop.connect(host: host, port: port, timeoutMilliseconds: timeoutMilliseconds, options: options) { connection in
+        loop.connect(
+            host: host, port: port, timeoutMilliseconds: timeoutMilliseconds, options: options, tls: tls
+        ) { connection in
             guard !self.isEnding else { return nil }
             self.connection = connection
             done(nil)

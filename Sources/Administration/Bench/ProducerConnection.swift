@@ -30,7 +30,7 @@ final class ProducerConnection: LoadConnection {
         batchSize = load.workload.batchSize
         bodySize = load.workload.bodySize
         wallClock = loop.clock
-        super.init(loop, host: target.host, port: target.port)
+        super.init(loop, host: target.host, port: target.port, tls: load.workload.tls)
     }
 
     var hasUnanswered: Bool { !inFlight.isEmpty }

@@ -1,4 +1,5 @@
 import RemotingProtocol
+import Runtime
 
 /// What one benchmark does: every choice of the command line, checked and in plain units.
 struct Workload: Sendable, Equatable {
@@ -26,6 +27,8 @@ struct Workload: Sendable, Equatable {
 
     var kind = Kind.produce
     var encoding = HeaderEncoding.json
+    /// How to speak TLS; nil speaks plainly.
+    var tls: TLSContext?
     var threads = 1
     var end = End.nanoseconds(10_000_000_000)
     var warmUpNanoseconds: Int64 = 0

@@ -5,7 +5,13 @@ import Runtime
 
 /// The options by which commands speak TLS and sign requests.
 enum ServerTrust {
-    static let options: [CommandOption] = [
+    static let options = tlsOptions + [credentials]
+
+    private static let credentials = CommandOption(
+        "credentials", .path,
+        "File with accessKey and secretKey lines to sign requests with; else APUS_ACCESS_KEY and APUS_SECRET_KEY")
+
+    static let tlsOptions: [CommandOption] = [
         CommandOption("tls", .flag, "Speak TLS; the other --tls options imply it"),
         CommandOption(
             "tls-trust", .path, "File of the roots that servers' certificates must lead to; else the system's"),
@@ -13,14 +19,11 @@ enum ServerTrust {
             "tls-any-name", .flag, "Do not look whether a certificate names the server, as RocketMQ's clients"),
         CommandOption("tls-certificate", .path, "File of a certificate to show to servers that ask for one"),
         CommandOption("tls-key", .path, "File of that certificate's key"),
-        CommandOption(
-            "credentials", .path,
-            "File with accessKey and secretKey lines to sign requests with; else APUS_ACCESS_KEY and APUS_SECRET_KEY"),
     ]
 
     /// Nil when no option asks for TLS.
     static func tls(_ invocation: Invocation) -> TLSClientConfiguration? {
-        guard options.contains(where: { $0.name.hasPrefix("tls") && invocation.isGiven($0.name) }) else { return nil }
+        guard tlsOptions.contains(where: { invocation.isGiven($0.name) }) else { return nil }
         var result = TLSClientConfiguration()
         result.trustPath = invocation.optionalText("tls-trust")
         result.checksServerName = !invocation.flag("tls-any-name")

@@ -249,6 +249,17 @@ public final class BrokerFrontend {
         }
     }
 
+    /// Forgets its sessions and what they wait for, as the end of the process would: for those who simulate it.
+    package func vanish() {
+        hasFailed = true
+        broker.store.flushFinished = {}
+        writtenGate.abandon("the process has ended")
+        flushedGate.abandon("the process has ended")
+        heldBack = []
+        sessions = [:]
+        asking = [:]
+    }
+
     /// Writes and flushes everything, answers what waits for it, and closes the store.
     /// - Throws: when the store cannot be closed in good order.
     public func stop() throws(StorageError) {

@@ -36,6 +36,8 @@ public final class BrokerSession {
     @exclusivity(unchecked) var hasQuota = false
     /// Whether requests must be authorized before they are handled.
     private let isGuarded: Bool
+    /// The session wants its connection closed at once. Who drives it with bytes looks here.
+    public private(set) var isAborted = false
 
     init(_ frontend: BrokerFrontend, peer: HostAddress, connection: Connection) {
         clientLimits = frontend.broker.quotaConnected(peer)
@@ -76,7 +78,10 @@ public final class BrokerSession {
     }
 
     /// Closes the connection without sending what waits.
-    func abort(_ reason: String) { connection?.close(reason, .abort) }
+    func abort(_ reason: String) {
+        connection?.close(reason, .abort)
+        isAborted = true
+    }
 
     /// Sends one frame that `body` writes.
     func write(_ encoding: HeaderEncoding, _ body: (inout CommandWriter) -> Void) {
@@ -206,6 +211,27 @@ public final class BrokerSession {
             body.encode(to: writer.buffer)
             writer.end()
         }
+    }
+
+    /// Answers when everything that was appended so far is as safe as a message that was sent: what this request has changed is
+    /// then still so after a crash.
+    func answerWhenSafe(_ request: BrokerRequest, _ fields: (inout CommandWriter) -> Void = { _ in }) {
+        park(broker.store.end, waitsForFlush: true, hasRegion: false, fields)
+    }
+
+    /// Answers when everything that was appended so far is on the medium, whatever the flush mode is.
+    func answerWhenFlushed(_ request: BrokerRequest, body: some CommandBody) {
+        guard !header.isOneway else { return }
+        let buffer = frontend.flushedGate.buffer
+        let start = buffer.count
+        var writer = CommandWriter(buffer, encoding: header.encoding)
+        writer.begin(response: .success, to: header)
+        writer.beginBody()
+        body.encode(to: buffer)
+        writer.end()
+        let size = buffer.count - start
+        let deadline = broker.monotonic.advanced(byMilliseconds: frontend.flushTimeoutMilliseconds)
+        frontend.flushedGate.park(size, until: broker.store.end, session: self, deadline: deadline)
     }
 
     /// Runs a call on the broker and turns its refusal into this protocol's.

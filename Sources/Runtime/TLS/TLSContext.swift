@@ -96,6 +96,11 @@ public final class TLSContext: @unchecked Sendable {
     }
 }
 
+extension TLSContext: Equatable {
+    /// Whether both are one object.
+    public static func == (a: TLSContext, b: TLSContext) -> Bool { a === b }
+}
+
 /// OpenSSL's words for the oldest error of this thread; forgets them all.
 func reason(_ otherwise: String) -> String {
     let code = ERR_get_error()

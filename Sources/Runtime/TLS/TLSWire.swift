@@ -7,8 +7,8 @@ import COpenSSL
 final class TLSWire {
     private let wire: UnsafeMutablePointer<apus_wire>
 
-    /// Memory for output that stays between calls: a few records.
-    private static let keptCapacity = 64 * 1024
+    /// Memory for output that stays between calls: what a connection encrypts at once.
+    private static let keptCapacity = 512 * 1024
 
     init() {
         wire = .allocate(capacity: 1)

@@ -14,33 +14,37 @@ final class ServerSecurity {
     let outgoing: OutgoingSecurity
     /// Who may ask for what.
     let requestGuard: RequestGuard
+    private let settings: SecuritySettings
     private let log: Log
     private var certificateFiles: FileWatch
     private var accessFile: FileWatch
+    /// Of what this process shows to other servers, and whom of them it believes.
+    private var outgoingFiles: FileWatch
 
     /// Time between two looks at the files. A look is a few calls of stat, so it is made on the loop.
     private static let intervalMilliseconds: Int64 = 1_000
 
     /// - Throws: ``ServerError``: which file is wrong, and how.
     init(_ settings: SecuritySettings, clock: any Clock, log: Log) throws(ServerError) {
+        self.settings = settings
         self.log = log.labelled("security")
         let configuration = settings.tlsServer
-        let signer = try Self.signer(settings.credentialsFile)
+        // Before anything is read, so that no change falls in between.
+        certificateFiles = FileWatch(configuration?.paths ?? [])
+        accessFile = FileWatch(settings.controlsAccess ? [settings.accessFile] : [])
+        outgoingFiles = FileWatch(settings.outgoingPaths)
         do throws(TLSError) {
             tls = try TLSServer(
                 TLSServer.Mode(rawValue: settings.tlsMode) ?? .permissive, configuration,
                 handshakeMilliseconds: settings.handshakeTimeout.milliseconds, log: log)
-            outgoing = OutgoingSecurity(
-                tls: settings.outgoing.isEnabled ? try TLSContext(client: settings.tlsClient) : nil,
-                signer: signer)
         } catch {
             throw ServerError("TLS cannot be used: \(error)")
         }
-        accessFile = FileWatch(settings.controlsAccess ? [settings.accessFile] : [])
+        outgoing = OutgoingSecurity(
+            tls: try Self.outgoingTLS(settings), signer: try Self.signer(settings.credentialsFile))
         requestGuard = RequestGuard(
             rules: settings.controlsAccess ? try Self.rules(settings.accessFile) : nil,
             allowsRemoteAdministration: settings.allowsRemoteAdministration, clock: clock, log: log)
-        certificateFiles = FileWatch(configuration?.paths ?? [])
         let files: [String?] = [configuration?.keyPath, accessFile.paths.first, settings.credentialsFile]
         for case let path? in files where !path.isEmpty { warnIfReadableByAll(path) }
     }
@@ -56,14 +60,17 @@ final class ServerSecurity {
     private func look() {
         if certificateFiles.hasChanged() { reloadCertificates() }
         if accessFile.hasChanged() { reloadAccounts() }
+        if outgoingFiles.hasChanged() { reloadOutgoing() }
     }
 
     private func reload() {
         log.notice("SIGHUP: reading certificates and accounts again")
         _ = certificateFiles.hasChanged()
         _ = accessFile.hasChanged()
+        _ = outgoingFiles.hasChanged()
         reloadCertificates()
         reloadAccounts()
+        reloadOutgoing()
     }
 
     private func reloadCertificates() {
@@ -84,6 +91,27 @@ final class ServerSecurity {
             log.notice("accounts read again", ["file": path, "accounts": "\(rules.accounts.count)"])
         } catch {
             log.error("accounts not read: those from before stay in force", ["reason": error.description])
+        }
+    }
+
+    private func reloadOutgoing() {
+        guard !outgoingFiles.paths.isEmpty else { return }
+        do throws(ServerError) {
+            let (tls, signer) = (try Self.outgoingTLS(settings), try Self.signer(settings.credentialsFile))
+            outgoing.tls = tls
+            outgoing.signer = signer
+            log.notice("certificates and credentials towards other servers read again")
+        } catch {
+            log.error(
+                "certificates and credentials towards other servers not read: those from before stay in use",
+                ["reason": error.description])
+        }
+    }
+
+    private static func outgoingTLS(_ settings: SecuritySettings) throws(ServerError) -> TLSContext? {
+        guard settings.outgoing.isEnabled else { return nil }
+        do throws(TLSError) { return try TLSContext(client: settings.tlsClient) } catch {
+            throw ServerError("TLS towards other servers cannot be used: \(error)")
         }
     }
 
@@ -135,6 +163,13 @@ extension SecuritySettings {
         default: result.clientAuthentication = .none
         }
         return result
+    }
+
+    /// Every file that connections to other servers depend on.
+    fileprivate var outgoingPaths: [String] {
+        let client = tlsClient
+        let tls = outgoing.isEnabled ? [client.trustPath, client.certificatePath, client.keyPath] : []
+        return (tls + [credentialsFile]).compactMap { $0 }.filter { !$0.isEmpty }
     }
 
     /// Other servers are known by address, which their certificates seldom name, so only the root is checked.

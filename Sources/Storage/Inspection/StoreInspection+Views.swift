@@ -139,8 +139,16 @@ extension StoreInspection {
         let scratch = scratch
         scratch.removeAll()
         try scratch.append(from: file, at: 0, count: IndexLayout.headerSize)
+        guard scratch.count == IndexLayout.headerSize, size >= layout.fileSize else {
+            // A crash may leave a file that has just been made without its length.
+            let isNew = scratch.count < IndexLayout.headerSize || IndexHeader(scratch.bytes).isEmpty
+            // One that was made with other settings has four entries to a slot, too.
+            let isOther = size > IndexLayout.headerSize && (size - IndexLayout.headerSize) % 84 == 0
+            if report.wasStoppedCleanly || !isNew, !isOther { noteIndex(path, size, "the file is cut short") }
+            return
+        }
         // One of another size is somebody else's, and ignored by the broker too.
-        guard scratch.count == IndexLayout.headerSize, size == layout.fileSize else { return }
+        guard size == layout.fileSize else { return }
         let header = IndexHeader(scratch.bytes)
         guard Int(header.nextEntry) <= layout.entryCount, header.slotsInUse >= 0,
             Int(header.slotsInUse) <= layout.slotCount

@@ -8,7 +8,7 @@ import Testing
 /// whatever bytes a record may hold. The same seed makes the same expressions.
 @Suite("Random SQL92 expressions")
 struct SelectorFuzzTests {
-    /// `make fuzz` sets both.
+    /// `make seeded-fuzz` sets both.
     static let rounds = ProcessInfo.processInfo.environment["APUS_FUZZ_ROUNDS"].flatMap(Int.init) ?? 4_000
     static let seed = ProcessInfo.processInfo.environment["APUS_FUZZ_SEED"].flatMap(UInt64.init) ?? 1
 

@@ -1,8 +1,8 @@
 import RemotingProtocol
 import Runtime
 
-/// How a broker approaches other servers. Belongs to the loop.
-public struct OutgoingSecurity {
+/// How a broker approaches other servers. Belongs to the loop; what changes counts from the next connection on.
+public final class OutgoingSecurity {
     /// Nil speaks plainly.
     public var tls: TLSContext?
     /// Signs requests; nil signs nothing.

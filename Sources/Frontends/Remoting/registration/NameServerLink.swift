@@ -10,7 +10,7 @@ import Telemetry
 final class NameServerLink {
     let endpoint: NameServerEndpoint
     private let loop: EventLoop
-    private let tls: TLSContext?
+    private let security: OutgoingSecurity
     private let broker: RegisteredBroker
     private let configuration: NameServerRegistrarConfiguration
     private let log: Log
@@ -24,12 +24,12 @@ final class NameServerLink {
     private var isStopping = false
 
     init(
-        _ endpoint: NameServerEndpoint, _ loop: EventLoop, _ tls: TLSContext?, _ broker: RegisteredBroker,
+        _ endpoint: NameServerEndpoint, _ loop: EventLoop, _ security: OutgoingSecurity, _ broker: RegisteredBroker,
         _ configuration: NameServerRegistrarConfiguration, log: Log, registered: @escaping (RegistrationReply) -> Void
     ) {
         self.endpoint = endpoint
         self.loop = loop
-        self.tls = tls
+        self.security = security
         self.broker = broker
         self.configuration = configuration
         self.log = log
@@ -44,7 +44,8 @@ final class NameServerLink {
 
     func connect() {
         guard !isStopping else { return }
-        loop.connect(host: endpoint.host, port: endpoint.port, options: .client, tls: tls) { [weak self] connection in
+        loop.connect(host: endpoint.host, port: endpoint.port, options: .client, tls: security.tls) {
+            [weak self] connection in
             self?.connected(connection)
         } failed: { [weak self] error in
             self?.away(error.description)

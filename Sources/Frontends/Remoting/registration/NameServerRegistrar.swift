@@ -22,13 +22,13 @@ public final class NameServerRegistrar {
 
     public init(
         _ configuration: NameServerRegistrarConfiguration, broker: RegisteredBroker, loop: EventLoop,
-        tls: TLSContext? = nil, log: Log
+        security: OutgoingSecurity = OutgoingSecurity(), log: Log
     ) {
         self.loop = loop
         self.configuration = configuration
         let log = log.labelled("registration")
         links = configuration.nameServers.map { endpoint in
-            NameServerLink(endpoint, loop, tls, broker, configuration, log: log) { [weak self] reply in
+            NameServerLink(endpoint, loop, security, broker, configuration, log: log) { [weak self] reply in
                 self?.onRegistered?(endpoint, reply)
             }
         }

@@ -19,7 +19,7 @@ import Telemetry
 /// registration that lists the changed topics alone is enough, as long as it has all that came before it.
 ///
 /// - Invariant: ``acknowledged`` is a data version of which the name server has every topic, or nil.
-final class RegistrationConversation {
+package final class RegistrationConversation {
     private enum Request: Equatable {
         case all(DataVersion)
         case changed(DataVersion)
@@ -44,7 +44,7 @@ final class RegistrationConversation {
     /// The goodbye was answered.
     private(set) var hasLeft = false
 
-    init(_ broker: RegisteredBroker, _ configuration: NameServerRegistrarConfiguration, log: Log) {
+    package init(_ broker: RegisteredBroker, _ configuration: NameServerRegistrarConfiguration, log: Log) {
         self.broker = broker
         self.configuration = configuration
         self.log = log
@@ -53,17 +53,17 @@ final class RegistrationConversation {
     // MARK: - What happens
 
     /// Notes changed topics; a deleted one need not be listed, since name servers are told of deletions by whoever deletes.
-    func topicsChanged(_ topics: [TopicConfiguration]) {
+    package func topicsChanged(_ topics: [TopicConfiguration]) {
         for topic in topics { changed[topic.name] = topic }
         isVersionDue = true
     }
 
-    func renew() { isRenewalDue = true }
-    func registerAll() { isFullDue = true }
-    func stop() { isStopping = true }
+    package func renew() { isRenewalDue = true }
+    package func registerAll() { isFullDue = true }
+    package func stop() { isStopping = true }
 
     /// True when the name server took longer to answer than it may.
-    func isOverdue(at now: MonotonicTime) -> Bool {
+    package func isOverdue(at now: MonotonicTime) -> Bool {
         unanswered.map { $0.deadline < now } ?? false
     }
 
@@ -71,7 +71,7 @@ final class RegistrationConversation {
 
     /// Appends the next request, if one is due and none is unanswered.
     /// - Returns: whether anything was appended.
-    func speak(_ output: ByteBuffer, at now: MonotonicTime) -> Bool {
+    package func speak(_ output: ByteBuffer, at now: MonotonicTime) -> Bool {
         guard unanswered == nil, !hasLeft, let request = nextRequest() else { return false }
         lastOpaque &+= 1
         let start = output.count
@@ -184,7 +184,7 @@ final class RegistrationConversation {
     // MARK: - What is heard
 
     /// What one frame from the name server meant.
-    enum Heard: Equatable {
+    package enum Heard: Equatable {
         /// There is no whole frame yet; the next one takes this many bytes in all.
         case incomplete(bytes: Int)
         /// A registration was taken; for a slave, the reply says where its master is.
@@ -196,7 +196,7 @@ final class RegistrationConversation {
     }
 
     /// Takes one frame from the front of `input`.
-    func hear(_ input: ByteBuffer) -> Heard {
+    package func hear(_ input: ByteBuffer) -> Heard {
         let frame: Frame
         do throws(FrameError) {
             guard let next = try Frame.next(in: input) else {

@@ -204,7 +204,7 @@ public struct CommandWriter {
     /// Ends the header. What is appended to ``buffer`` from now to ``end()`` is the body.
     public mutating func beginBody() {
         precondition(stage == .header, "a body outside a command")
-        if let signer, flag & 1 == 0 { writeCredentials(of: signer) }
+        if flag & 1 == 0, let signer { writeCredentials(of: signer) }
         stage = .body
         switch encoding {
         case .json: endJSON()
@@ -226,7 +226,7 @@ public struct CommandWriter {
         let length = buffer.count - frameStart - 4
         precondition(length <= Int(Int32.max), "a frame of \(length) bytes")
         buffer.patch(bigEndian: UInt32(truncatingIfNeeded: length), at: frameStart)
-        guard let signer, let position = signaturePosition else { return }
+        guard let position = signaturePosition, let signer else { return }
         signaturePosition = nil
         signer.sign(buffer, from: frameStart, headerEnd: headerEnd, encoding: encoding, place: position)
     }

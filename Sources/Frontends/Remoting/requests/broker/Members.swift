@@ -69,7 +69,9 @@ extension BrokerSession {
         let locked = try call { () throws(BrokerError) in
             try broker.lock(data.queues, group: data.consumerGroup, clientID: data.clientID)
         }
-        answer(request, body: LockBatchResponseBody(lockedQueues: locked))
+        // A lock that a crash forgets could be given to another while its owner still believes in it. Locks are rare enough to
+        // wait for the medium in either flush mode.
+        answerWhenFlushed(request, body: LockBatchResponseBody(lockedQueues: locked))
     }
 
     func unlockQueues(_ request: BrokerRequest) throws(Refusal) {

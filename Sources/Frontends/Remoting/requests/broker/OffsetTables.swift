@@ -52,9 +52,10 @@ extension BrokerSession {
             for topic in topics {
                 try broker.cloneOffsets(from: fields.sourceGroup, to: fields.destinationGroup, topic: topic)
             }
+            _ = try broker.logOffsets()
         } catch {
             throw refusal(error)
         }
-        answer(request)
+        answerWhenSafe(request)
     }
 }

@@ -19,8 +19,9 @@ extension BrokerSession {
         } catch {
             throw sendBackRefusal(error)
         }
-        // RocketMQ does not wait for the medium here (`setWaitStoreMsgOK(false)`).
-        park(appended?.end ?? broker.store.end, waitsForFlush: false, hasRegion: false) { _ in }
+        // RocketMQ does not wait for the medium here (`setWaitStoreMsgOK(false)`). But the consumer goes on now: if a power cut took
+        // the copy, the message would never come again.
+        park(appended?.end ?? broker.store.end, waitsForFlush: true, hasRegion: false) { _ in }
     }
 
     /// The ordinal of `V3_4_9` in RocketMQ's `MQVersion`.
