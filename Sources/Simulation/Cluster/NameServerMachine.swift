@@ -47,7 +47,9 @@ final class NameServerMachine: ConnectionListener {
 
     func accept(_ connection: SimulatedConnection) -> (any ConnectionEnd)? {
         guard let frontend else { return nil }
-        return End(world, connection, frontend.makeSession(peer: "client \(connection.client)"))
+        let peer = HostAddress(
+            ipv4: 0x0A00_0100 | UInt32(connection.client), port: Int32(connection.number % 60_000))
+        return End(world, connection, frontend.makeSession(peer: peer))
     }
 
     private final class End: ConnectionEnd {
