@@ -1,5 +1,7 @@
 import Base
+import Bytes
 import Model
+import RemotingProtocol
 import Testing
 
 @testable import ApusClient
@@ -457,7 +459,9 @@ struct ClusterTests {
                         json: ConsumerRunningInfo.self), to: broker)
                 #expect(information.document["mqTable"]?.members?.count ?? 0 >= 2)
                 #expect(information.document["properties"]?["PROP_CONSUME_TYPE"] == "CONSUME_PASSIVELY")
-                let topics = information.document["subscriptionSet"]?.arrayValue?.compactMap { $0["topic"]?.stringValue }
+                let topics = information.document["subscriptionSet"]?.arrayValue?.compactMap {
+                    $0["topic"]?.stringValue
+                }
                 #expect(topics?.contains("T") == true)
                 task.cancel()
                 try await task.value
