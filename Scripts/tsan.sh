@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 reports=$(mktemp -d)
 trap 'rm -rf "$reports"' EXIT
 # Not the exit code: a test that kills the server would not see it.
-export TSAN_OPTIONS="log_path=$reports/report exitcode=0 report_signal_unsafe=0" SWIFT_BACKTRACE=enable=no
+export TSAN_OPTIONS="log_path=$reports/report exitcode=0 report_signal_unsafe=0 suppressions=$PWD/Scripts/tsan-suppressions.txt" SWIFT_BACKTRACE=enable=no
 status=0
 "${PYTHON:-.venv/bin/python}" -m pytest Tests/Integration "$@" || status=$?
 CYCLES=${CYCLES:-5} "${PYTHON:-.venv/bin/python}" -m pytest -q Tests/Faults/test_kill.py || status=$?
