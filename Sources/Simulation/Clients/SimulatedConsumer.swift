@@ -228,6 +228,7 @@ final class SimulatedConsumer: SimulatedClient {
             let held = world.broken == .ignoreLocks ? keys : keys.filter { locked.contains(messageQueue($0)) }
             for key in held {
                 world.coverage.locks += 1
+                world.note("% holds queue % of broker %", Int64(node), Int64(key.queue), Int64(key.broker))
                 world.oracle.believes(group, name, key, until: now + Self.lockBelief)
             }
             done(held)

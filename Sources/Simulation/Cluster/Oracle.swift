@@ -299,6 +299,7 @@ final class Oracle {
                     else { continue }
                     return
                         "group \(group.name) has not handled message \(place.id) at \(offset) of \(world.describe(queue))"
+                        + elsewhere(place.id, group)
                 }
             }
         }
@@ -310,6 +311,17 @@ final class Oracle {
     private func hasExpired(_ fact: Fact) -> Bool {
         guard let kept = fact.kept, world.profile.hasRetention else { return false }
         return kept.position < world.brokers[kept.broker].logStart
+    }
+
+    /// Where else the message is, and how far members have come there.
+    private func elsewhere(_ id: Int, _ group: Group) -> String {
+        var text = group.returned[id].map { ", returned after \($0) attempts" } ?? ""
+        for (queue, offsets) in places.sorted(by: { $0.key < $1.key }) where world.isRetry(queue.topic) {
+            for (offset, place) in offsets.sorted(by: { $0.key < $1.key }) where place.id == id {
+                text += ", at \(offset) of \(world.describe(queue)) (read to \(group.reached[queue] ?? 0))"
+            }
+        }
+        return text
     }
 
     private func isSkipped(_ group: Group, _ queue: QueueKey, _ offset: Int64, _ place: Place) -> Bool {
