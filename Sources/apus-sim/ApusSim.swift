@@ -42,15 +42,17 @@ struct ApusSim {
                 options.broken = rule
             case "--keep-going": keepsGoing = true
             case "--sweep": sweep()
-            case "--verbose": options.isVerbose = true
+            case "--verbose": options.output = { say($0) }
             default: stop("what is \(word)?")
             }
         }
         run(first, count, options, keepsGoing)
     }
 
+    private static func say(_ line: String) { puts(line) }
+
     private static func stop(_ reason: String) -> Never {
-        print("\(reason)\n\n\(usage)")
+        say("\(reason)\n\n\(usage)")
         exit(64)
     }
 
@@ -65,14 +67,14 @@ struct ApusSim {
                         try FaultSweep.run(fault, at: call)
                     } catch {
                         failures += 1
-                        print(error)
+                        say("\(error)")
                     }
                 }
             }
-            print("\(count) calls of the disk, \(FaultSweep.Fault.allCases.count) faults in each: \(failures) failures")
+            say("\(count) calls of the disk, \(FaultSweep.Fault.allCases.count) faults in each: \(failures) failures")
         } catch {
             failures += 1
-            print(error)
+            say("\(error)")
         }
         exit(failures == 0 ? 0 : 1)
     }
@@ -89,20 +91,20 @@ struct ApusSim {
             let outcome = ClusterSimulation(options).run()
             total.add(outcome.coverage)
             milliseconds += outcome.milliseconds
-            if count == 1 { print("seed \(seed): trace \(String(outcome.traceHash, radix: 16))") }
+            if count == 1 { say("seed \(seed): trace \(String(outcome.traceHash, radix: 16))") }
             guard let violation = outcome.violation else { continue }
             failed.append(seed)
             // Whoever watches a long run wants to see it now.
             defer { fflush(nil) }
-            print("\(violation)\n    again: apus-sim --seed \(seed) --seconds \(options.seconds)\(breaking(options))")
+            say("\(violation)\n    again: apus-sim --seed \(seed) --seconds \(options.seconds)\(breaking(options))")
             if !keepsGoing || options.broken != nil { break }
         }
         report(milliseconds, processorTime - start, total)
         if let rule = options.broken {
-            print(failed.isEmpty ? "\(rule.rawValue): NOT noticed" : "\(rule.rawValue): noticed with seed \(failed[0])")
+            say(failed.isEmpty ? "\(rule.rawValue): NOT noticed" : "\(rule.rawValue): noticed with seed \(failed[0])")
             exit(failed.isEmpty ? 1 : 0)
         }
-        if !failed.isEmpty { print("failed: \(failed.map(String.init).joined(separator: " "))") }
+        if !failed.isEmpty { say("failed: \(failed.map(String.init).joined(separator: " "))") }
         exit(failed.isEmpty ? 0 : 1)
     }
 
@@ -113,9 +115,9 @@ struct ApusSim {
     private static func report(_ milliseconds: Int64, _ processor: Double, _ total: ClusterCoverage) {
         let seconds = Double(milliseconds) / 1_000
         let rate = Int(seconds / max(processor, 0.001))
-        print(
+        say(
             "\(Int(seconds)) simulated seconds in \(Int(processor * 10) / 10) s of processor time: \(rate) per second")
-        print(total)
+        say(total.description)
     }
 
     /// Seconds of processor time of this process.

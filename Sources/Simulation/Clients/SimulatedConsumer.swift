@@ -29,6 +29,8 @@ final class SimulatedConsumer: SimulatedClient {
     private let topics: [Int]
     private var queues: [Oracle.QueueKey: Queue] = [:]
     private var joining: Set<Oracle.QueueKey> = []
+    /// How often each queue was left.
+    private var leaves: [Oracle.QueueKey: Int] = [:]
     private var version: Int64 = 1
 
     /// `rocketmq.client.rebalance.lockMaxLiveTime`, in ms.
@@ -204,6 +206,7 @@ final class SimulatedConsumer: SimulatedClient {
             queue.open.first?.offset ?? queue.next)
         queue.isDropped = true
         queues[queue.key] = nil
+        leaves[queue.key, default: 0] += 1
         commit(queue)
         guard isOrdered else { return }
         world.oracle.letGo(group, name, queue.key)
@@ -218,6 +221,7 @@ final class SimulatedConsumer: SimulatedClient {
 
     private func lock(_ keys: [Oracle.QueueKey], of broker: Int, _ done: @escaping ([Oracle.QueueKey]) -> Void) {
         let body = LockBatchBody(clientID: name, consumerGroup: group, queues: keys.map(messageQueue))
+        let asked = leaves
         ask(world.brokers[broker].node, .lockBatch, timeout: 1_000) { writer in
             writer.beginBody()
             body.encode(to: writer.buffer)
@@ -225,9 +229,13 @@ final class SimulatedConsumer: SimulatedClient {
             guard let answer, answer.code == .success,
                 let locked = answer.decodedBody(LockBatchResponseBody.self)?.lockedQueues
             else { return done([]) }
-            let held = world.broken == .ignoreLocks ? keys : keys.filter { locked.contains(messageQueue($0)) }
+            // What was given back while the answer was on its way is not held.
+            let held = keys.filter {
+                leaves[$0] == asked[$0] && (world.broken == .ignoreLocks || locked.contains(messageQueue($0)))
+            }
             for key in held {
                 world.coverage.locks += 1
+                world.note("% holds queue % of broker %", Int64(node), Int64(key.queue), Int64(key.broker))
                 world.oracle.believes(group, name, key, until: now + Self.lockBelief)
             }
             done(held)
@@ -240,12 +248,7 @@ final class SimulatedConsumer: SimulatedClient {
             guard !keys.isEmpty else { continue }
             lock(keys, of: broker) { [self] held in
                 for key in held {
-                    guard let queue = queues[key] else {
-                        // Given back while the answer was on its way.
-                        world.oracle.letGo(group, name, key)
-                        continue
-                    }
-                    queue.lockedUntil = now + Self.lockBelief
+                    queues[key]?.lockedUntil = now + Self.lockBelief
                 }
             }
         }

@@ -16,8 +16,8 @@ public final class ClusterSimulation {
         /// How long things go wrong, in seconds of the world.
         public var seconds: Int64 = 40
         public var broken: BrokenRule?
-        /// Prints everything that happens.
-        public var isVerbose = false
+        /// Takes everything that happens, line by line, with what the brokers log; nil for nobody.
+        public var output: (@Sendable (String) -> Void)?
 
         public init(seed: UInt64) { self.seed = seed }
     }
@@ -89,8 +89,8 @@ public final class ClusterSimulation {
         random = SeededRandom(seed: options.seed &* 0x2545_F491_4F6C_DD1D &+ 11)
         profile = ClusterProfile(SeededRandom(seed: options.seed ^ 0x5EED), broken: options.broken)
         network = SimulatedNetwork(schedule, random: SeededRandom(seed: options.seed &+ 0x4E45_5457))
-        trace = Trace(isPrinted: options.isVerbose)
-        log = options.isVerbose ? Log(label: "", level: .notice, sink: TraceLogSink()) : .silent
+        trace = Trace(output: options.output)
+        log = options.output.map { Log(label: "", level: .notice, sink: TraceLogSink(output: $0)) } ?? .silent
         oracleStorage = Oracle(self, groups: ["shop", "line"])
         nameServers = (0..<profile.nameServerCount).map { NameServerMachine(self, index: $0) }
         brokers = (0..<profile.brokerCount).map { BrokerMachine(self, index: $0) }
@@ -478,7 +478,9 @@ public final class ClusterSimulation {
 
 /// Writes what a broker logs between the lines of the trace.
 private struct TraceLogSink: LogSink {
+    let output: @Sendable (String) -> Void
+
     func write(level: LogLevel, label: String, message: String, metadata: [(key: String, value: String)]) {
-        print("        [\(label)] \(message) \(metadata.map { "\($0.key)=\($0.value)" }.joined(separator: " "))")
+        output("        [\(label)] \(message) \(metadata.map { "\($0.key)=\($0.value)" }.joined(separator: " "))")
     }
 }

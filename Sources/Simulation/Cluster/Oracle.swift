@@ -295,10 +295,12 @@ final class Oracle {
                 let start = world.brokers[queue.broker].logStart
                 for (offset, place) in offsets.sorted(by: { $0.key < $1.key }) where place.physical >= start {
                     guard !group.done.contains(place.id), !group.excused.contains(place.id),
-                        !facts[place.id].isExcused, !isSkipped(group, queue, offset, place)
+                        !facts[place.id].isExcused, !isSkipped(group, queue, offset, place),
+                        !isRetrySkipped(group, place.id)
                     else { continue }
                     return
                         "group \(group.name) has not handled message \(place.id) at \(offset) of \(world.describe(queue))"
+                        + elsewhere(place.id, group)
                 }
             }
         }
@@ -310,6 +312,26 @@ final class Oracle {
     private func hasExpired(_ fact: Fact) -> Bool {
         guard let kept = fact.kept, world.profile.hasRetention else { return false }
         return kept.position < world.brokers[kept.broker].logStart
+    }
+
+    /// A copy for another attempt came where a member had been before a power cut.
+    private func isRetrySkipped(_ group: Group, _ id: Int) -> Bool {
+        guard group.skips.contains(where: { world.isRetry($0.queue.topic) }) else { return false }
+        return places.contains { queue, offsets in
+            world.isRetry(queue.topic)
+                && offsets.contains { $0.value.id == id && isSkipped(group, queue, $0.key, $0.value) }
+        }
+    }
+
+    /// Where else the message is, and how far members have come there.
+    private func elsewhere(_ id: Int, _ group: Group) -> String {
+        var text = group.returned[id].map { ", returned after \($0) attempts" } ?? ""
+        for (queue, offsets) in places.sorted(by: { $0.key < $1.key }) where world.isRetry(queue.topic) {
+            for (offset, place) in offsets.sorted(by: { $0.key < $1.key }) where place.id == id {
+                text += ", at \(offset) of \(world.describe(queue)) (read to \(group.reached[queue] ?? 0))"
+            }
+        }
+        return text
     }
 
     private func isSkipped(_ group: Group, _ queue: QueueKey, _ offset: Int64, _ place: Place) -> Bool {

@@ -13,12 +13,12 @@ public final class Trace {
     private var next = 0
     /// Lines that are kept.
     private let limit: Int
-    /// Prints each line at once.
-    let isPrinted: Bool
+    /// Takes each line at once.
+    private let output: (@Sendable (String) -> Void)?
 
-    init(limit: Int = 80, isPrinted: Bool = false) {
+    init(limit: Int = 80, output: (@Sendable (String) -> Void)? = nil) {
         self.limit = limit
-        self.isPrinted = isPrinted
+        self.output = output
     }
 
     func note(
@@ -29,7 +29,7 @@ public final class Trace {
         if let last = UnsafeBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount).last {
             mix(UInt64(last))
         }
-        if isPrinted { print(Self.describe(line)) }
+        output?(Self.describe(line))
         if lines.count < limit { lines.append(line) } else { lines[next] = line }
         next = (next + 1) % limit
     }
