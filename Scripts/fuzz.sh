@@ -11,10 +11,11 @@ each=${SECONDS_EACH:-20}
 # A crashing target would leave the backtracer hanging.
 export SWIFT_BACKTRACE=enable=no ASAN_OPTIONS=detect_leaks=0:abort_on_error=1
 
-# Optimised, for it is about how many inputs are tried; overflows and bounds trap all the same.
-sanitize=(-Xswiftc -O -Xswiftc -sanitize=fuzzer -Xswiftc -sanitize=address -Xswiftc -enable-testing)
+# One option with both: of two the last would count alone, and the rooms would not guide the fuzzer. Optimised, for it is about how many inputs are tried; overflows and bounds trap all the same.
+mkdir -p "$build"
+sanitize=(-Xswiftc -O -Xswiftc -sanitize=fuzzer,address -Xswiftc -enable-testing)
 for target in Simulation RemotingFrontend; do
-    "$swift" build --scratch-path "$build" "${sanitize[@]}" --target $target >"$build.log" 2>&1 || { tail -20 "$build.log"; exit 1; }
+    "$swift" build --scratch-path "$build" "${sanitize[@]}" --target $target >"$build/build.log" 2>&1 || { tail -20 "$build/build.log"; exit 1; }
 done
 debug=$build/debug
 rooms=(Base Bytes Compression Telemetry Runtime Model Storage RemotingProtocol BrokerCore NameService RemotingFrontend Simulation)
