@@ -42,7 +42,7 @@ public final class Broker {
     static let expiryIntervalMilliseconds: Int64 = 10_000
 
     /// Opens the store and the broker on it. Blocks while the log is replayed.
-    /// - Throws: ``StorageError`` when the store cannot be opened; see ``MessageStore/open(_:disk:clock:stateView:log:)``.
+    /// - Throws: `StorageError` when the store cannot be opened; see `MessageStore/open(_:disk:clock:stateView:log:)`.
     public init(
         _ configuration: BrokerConfiguration, store storeConfiguration: StoreConfiguration, disk: any Disk,
         clock: any Clock, random: any RandomSource, log: Log
@@ -100,7 +100,7 @@ public final class Broker {
 
     /// Delivers delayed messages that are due, logs the offsets that were committed, writes everything that was appended, shows it
     /// to consumers, and wakes those who waited for it. ``nextWake`` says when timers want the next turn.
-    /// - Throws: ``StorageError/stopped(_:)``: nothing of this turn may be acknowledged.
+    /// - Throws: `StorageError/stopped(_:)`: nothing of this turn may be acknowledged.
     public func endTurn() throws(StorageError) {
         if timers.nextWork <= clock.timestamp.milliseconds { try runTimersOrRest() }
         try logPendingOffsetsIfThereIsRoom()

@@ -6,7 +6,7 @@
 ///     }
 ///
 /// Commas are the writer's business, pairing is the closures'. Both odd forms of maps come from ``key(integer:)`` and
-/// ``key(_:)-(_)``.
+/// `key(_:)-(_)`.
 public struct JSONWriter {
     public let buffer: ByteBuffer
     /// True when the next element needs a comma before it.

@@ -9,7 +9,7 @@ import Telemetry
 /// everything new to the kernel and then shows it to the views, so that nobody sees a message that a dead process would
 /// forget; ``flushed`` follows when the medium has it. Recovery folds the same log into the same views (`Recovery/`).
 ///
-/// Start reading at ``append(_:to:)``, then ``endTurn()``, then ``fetch(_:from:maximumCount:into:matches:)``.
+/// Start reading at ``append(_:to:)``, then ``endTurn()``, then `fetch(_:from:maximumCount:into:matches:)`.
 public final class MessageStore {
     public let configuration: StoreConfiguration
     let disk: any Disk
@@ -175,7 +175,7 @@ public final class MessageStore {
     /// Gives the message its offsets and lays it out at the end of the log.
     ///
     /// On return it is in memory only. It is in the page cache, and visible to consumers, after the next ``endTurn()``.
-    /// - Parameter draft: its queue id is taken from `queue`. A ``PendingID`` as its prepared transaction offset tells the
+    /// - Parameter draft: its queue id is taken from `queue`. A `PendingID` as its prepared transaction offset tells the
     ///   state view at once that this pending record is settled.
     /// - Throws: ``StorageError``; nothing was appended.
     @inline(__always)

@@ -35,7 +35,7 @@ struct SelectorParser {
         var offset: Int
     }
 
-    /// - Throws: ``SelectorError`` when the expression is longer than ``Limits/selectorLengthMaximum``.
+    /// - Throws: ``SelectorError`` when the expression is longer than `Limits/selectorLengthMaximum`.
     init(_ expression: String) throws(SelectorError) {
         lexer = SelectorLexer(expression)
         guard lexer.bytes.count <= Limits.selectorLengthMaximum else {

@@ -28,7 +28,7 @@ public final class SelectorProgram {
     private let values: UnsafeMutableBufferPointer<Text>
     private let stack: UnsafeMutableBufferPointer<Truth>
 
-    /// - Throws: ``SelectorError`` for what is no expression, and for one beyond the limits (``Limits``).
+    /// - Throws: ``SelectorError`` for what is no expression, and for one beyond the limits (`Limits`).
     public convenience init(_ expression: String) throws(SelectorError) {
         var parser = try SelectorParser(expression)
         self.init(try parser.parse(), expression)

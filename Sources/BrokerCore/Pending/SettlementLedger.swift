@@ -2,7 +2,7 @@ import Base
 import Model
 
 /// Which records of the queues of pending records are settled: timers that have fired or were cancelled, half messages that
-/// were committed, rolled back or given up. A view over the log; see ``PendingID``.
+/// were committed, rolled back or given up. A view over the log; see `PendingID`.
 ///
 /// A consumer's offset would not do: timers fire in the order of their time and transactions end in any order. So there is
 /// one ``SettledOffsets`` for each queue.

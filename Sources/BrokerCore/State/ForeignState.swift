@@ -20,7 +20,7 @@ public struct ForeignState: Sendable {
     public var topics: [TopicConfiguration] = []
     public var groups: [GroupConfiguration] = []
     public var offsets: [Offset] = []
-    /// By level, from 1: the first message in the level's queue of ``SystemTopics/schedule`` that has not been delivered.
+    /// By level, from 1: the first message in the level's queue of `SystemTopics/schedule` that has not been delivered.
     public var delayOffsets: [Int32: QueueOffset] = [:]
     public init() {}
 }

@@ -169,7 +169,7 @@ enum StateRecord {
 
     // MARK: - Decode
 
-    /// - Throws: ``StateRecordError`` for bytes that are none of these records.
+    /// - Throws: `StateRecordError` for bytes that are none of these records.
     init(_ span: RawSpan) throws(StateRecordError) {
         var reader = Reader()
         let kind: UInt8 = try reader.integer(span)

@@ -67,8 +67,8 @@ extension Broker {
     }
 
     /// Appends messages of the queue from `offset` on to `buffer`.
-    /// - Parameter maximumCount: what the client asks for; less may come (``FetchLimits``).
-    /// - Parameter mayWait: see ``MessageStore/fetch(_:from:maximumCount:mayWait:into:matches:)``.
+    /// - Parameter maximumCount: what the client asks for; less may come (`FetchLimits`).
+    /// - Parameter mayWait: see `MessageStore/fetch(_:from:maximumCount:mayWait:into:matches:)`.
     public func fetch(
         _ queue: StoredQueue, from offset: QueueOffset, maximumCount: Int, filter: MessageFilter,
         mayWait: Bool = false, into buffer: ByteBuffer

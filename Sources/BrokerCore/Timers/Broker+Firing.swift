@@ -22,7 +22,7 @@ extension Broker {
     }
 
     /// Does what is due. What the disk refuses is tried again a little later, while everything else goes on.
-    /// - Throws: ``StorageError/stopped(_:)``.
+    /// - Throws: `StorageError/stopped(_:)`.
     func runTimersOrRest() throws(StorageError) {
         if let blocked = timers.blockedUntil {
             guard clock.monotonic >= blocked else { return }

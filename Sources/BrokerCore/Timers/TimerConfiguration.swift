@@ -32,7 +32,7 @@ public struct TimerConfiguration: Sendable {
     }
 }
 
-/// The slots of the timer wheel: the queues of ``SystemTopics/timerWheel``, each for five minutes of wall clock, used again and
+/// The slots of the timer wheel: the queues of `SystemTopics/timerWheel`, each for five minutes of wall clock, used again and
 /// again. Part of the store's format.
 enum TimerRing {
     static let slotMilliseconds: Int64 = 300_000

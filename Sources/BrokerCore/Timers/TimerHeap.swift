@@ -5,7 +5,7 @@ struct PendingTimer: Equatable {
     /// Milliseconds since 1970.
     var wake: Int64
     var offset: PhysicalOffset
-    /// ``PendingID/field``.
+    /// `PendingID/field`.
     var pending: Int64
     var size: Int32
 

@@ -3,7 +3,7 @@ import Bytes
 import Model
 import Storage
 
-/// Where delayed messages wait. The wheel itself is a topic of the store, ``SystemTopics/timerWheel``: a delayed message is an
+/// Where delayed messages wait. The wheel itself is a topic of the store, `SystemTopics/timerWheel`: a delayed message is an
 /// ordinary record in one of its queues, the slots of a ring (``TimerRing``), and the entries of the consume queues, whose tags
 /// code is the time to wake, are the index on disk. ``SettlementLedger`` says which of them wait still. In memory there is only
 /// what wakes soon.

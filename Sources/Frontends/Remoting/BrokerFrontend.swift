@@ -26,7 +26,7 @@ public final class BrokerFrontend {
     /// Answers to sends that are safe when written, and when flushed.
     @exclusivity(unchecked) var writtenGate = ReplyGate()
     @exclusivity(unchecked) var flushedGate = ReplyGate()
-    /// ``MessageStore/answeredStateEnd`` before the request that is being handled.
+    /// `MessageStore/answeredStateEnd` before the request that is being handled.
     @exclusivity(unchecked) var stateEndBefore = PhysicalOffset.zero
     /// `CLUSTER␁<cluster>`, which every stored message carries.
     let clusterProperty: [UInt8]
@@ -64,7 +64,7 @@ public final class BrokerFrontend {
     /// Counts an answer that refuses a request.
     func countRefusal(_ code: Int32) { refusals[code, default: 0] += 1 }
 
-    /// How often ``Broker/keepHouse()`` runs.
+    /// How often `Broker/keepHouse()` runs.
     static let housekeepingMilliseconds: Int64 = 50
     /// How often held pulls are looked at while there are any.
     static let tickMilliseconds: Int64 = 10

@@ -7,7 +7,7 @@ import Runtime
 import Storage
 import Telemetry
 
-/// One connection's conversation with a broker: frames in, calls on ``Broker``, frames out.
+/// One connection's conversation with a broker: frames in, calls on `Broker`, frames out.
 ///
 /// ``next(_:)`` does no input and no output, so tests and simulations can drive it with bytes; as a `ConnectionHandler` the
 /// same session serves a socket. Answers are appended to ``output`` at once, or parked at a ``ReplyGate``, or when a pull is

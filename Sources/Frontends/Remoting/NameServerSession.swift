@@ -5,7 +5,7 @@ import RemotingProtocol
 import Runtime
 import Telemetry
 
-/// One connection's conversation with a name server: frames in, calls on ``NameServer``, frames out.
+/// One connection's conversation with a name server: frames in, calls on `NameServer`, frames out.
 ///
 /// ``next(_:_:)`` does no input and no output, so tests and simulations can drive it with bytes; as a `ConnectionHandler` the
 /// same session serves a socket. Every request is answered in its own header encoding, before the next one is looked at;

@@ -27,7 +27,7 @@ public struct MessageDraft: ~Escapable {
     }
 }
 
-/// Lays out a record (the table stands above ``MessageRecord``) and ends it with a checksum of the whole, in RocketMQ 5's
+/// Lays out a record (the table stands above `MessageRecord`) and ends it with a checksum of the whole, in RocketMQ 5's
 /// own way (`enabledAppendPropCRC`): a last property `__CRC32#` of ten decimal digits, the lowest first, over every byte
 /// before it. Properties so long that it does not fit go without it; the body's CRC remains.
 enum RecordWriter {

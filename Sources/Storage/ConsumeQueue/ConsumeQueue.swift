@@ -41,7 +41,7 @@ public final class ConsumeQueue {
     @exclusivity(unchecked) private var tailCapacity = 0
     @exclusivity(unchecked) private var tailStart: Int64 = 0
 
-    /// A queue that knows nothing yet and has done no I/O. Call ``load()`` unless it is known to be new.
+    /// A queue that knows nothing yet and has done no I/O. Call `load()` unless it is known to be new.
     public init(
         directory: String, configuration: ConsumeQueueConfiguration, disk: any Disk, files: OpenFileCache
     ) {

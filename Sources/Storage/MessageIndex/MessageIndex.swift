@@ -28,7 +28,7 @@ public final class MessageIndex {
     /// Names of files that are no index files, or of an unknown layout. They are neither read nor touched.
     public private(set) var ignoredFiles: [String] = []
 
-    /// An index that knows nothing yet and has done no I/O. Call ``load(replayingFrom:)`` unless it is known to be new.
+    /// An index that knows nothing yet and has done no I/O. Call `load(replayingFrom:)` unless it is known to be new.
     public init(
         directory: String, configuration: MessageIndexConfiguration, disk: any Disk, files: OpenFileCache
     ) {
@@ -168,7 +168,7 @@ public final class MessageIndex {
     /// Adds one key of a message, in memory. A key of the loaded index's last record is added only if it is not there yet, and
     /// one of an older record never, for a replay may bring them again.
     ///
-    /// - Parameter topic: UTF-8, as ``key`` is.
+    /// - Parameter topic: UTF-8, as `key` is.
     /// - Throws: when a file cannot be made or written. Then this key is not added; call again.
     public func insert(
         topic: RawSpan, key: RawSpan, physicalOffset: PhysicalOffset, storeTimestamp: Timestamp

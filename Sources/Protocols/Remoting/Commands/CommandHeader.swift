@@ -2,7 +2,7 @@ import Bytes
 
 /// The header of one request or response, decoded in place: numbers, and the positions of everything else.
 ///
-/// One header serves a connection for ever: ``decode(_:in:)`` overwrites what was there and in a steady state allocates
+/// One header serves a connection for ever: `decode(_:in:)` overwrites what was there and in a steady state allocates
 /// nothing. Positions count from the first byte of the memory that `decode` was given and mean nothing once that memory
 /// changes. Owned by one thread.
 public final class CommandHeader {

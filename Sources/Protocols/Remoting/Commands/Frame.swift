@@ -9,7 +9,7 @@ import Bytes
 ///          8     H  header
 ///        8+H N-4-H  body, may be empty
 ///
-/// All positions count from the first byte of the span that ``next(in:from:)`` was given.
+/// All positions count from the first byte of the span that `next(in:from:)` was given.
 public struct Frame: Equatable, Sendable {
     /// The whole frame, its length field included.
     public var range: Range<Int>

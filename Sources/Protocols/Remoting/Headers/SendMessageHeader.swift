@@ -122,7 +122,7 @@ public struct SendMessageHeader: Sendable {
 
 /// Where a message went: the answer to every send.
 public struct SendMessageResponseHeader: CommandFields, Equatable {
-    /// The broker's id (``Model/OffsetMessageID``); of a batch all of them, joined by commas.
+    /// The broker's id (`Model/OffsetMessageID`); of a batch all of them, joined by commas.
     public var messageID: String
     /// The queue that was really used.
     public var queueID: QueueID

@@ -208,7 +208,7 @@ enum PropertyRewriter {
         var waits = true
         /// `TRAN_MSG=true`.
         var isHalf = false
-        /// Any of the properties that may ask for a later delivery; see ``DelayProperties``.
+        /// Any of the properties that may ask for a later delivery; see `DelayProperties`.
         var isDelayed = false
     }
 
