@@ -65,7 +65,8 @@ struct ClusterCommandTests {
         let before = topic
         try TopicCommands.apply(try parse(["topic", "update", "T", "--order"]), to: &topic)
         #expect(topic.isOrdered && topic.readQueueCount == before.readQueueCount && topic.permission == .read)
-        try TopicCommands.apply(try parse(["topic", "update", "T", "--queues", "5", "--write-queues", "4"]), to: &topic)
+        try TopicCommands.apply(
+            try parse(["topic", "update", "T", "--queues", "5", "--write-queues", "4"]), to: &topic)
         #expect(topic.readQueueCount == 5 && topic.writeQueueCount == 4)
         try TopicCommands.apply(try parse(["topic", "create", "T", "--perm", "2"]), to: &topic)
         #expect(topic.readQueueCount == 8 && topic.permission == .write)
