@@ -72,9 +72,10 @@ sim: deps ## Run clusters, stores, timers and transactions in simulated worlds (
 	$(SWIFT) build --scratch-path $(BUILD) -c release --product apus-sim
 	Scripts/simulate.sh $(BUILD)/release/apus-sim "$(or $(N),1000)" "$(SEED)" $(ARGS)
 
-sim-smoke: deps ## 2,000 simulated clusters, a minute and a half of processor time
+sim-smoke: deps ## 2,000 simulated clusters, and every call of a disk failing once: two minutes of processor time
 	$(SWIFT) build --scratch-path $(BUILD) -c release --product apus-sim
 	Scripts/simulate.sh $(BUILD)/release/apus-sim 2000
+	$(BUILD)/release/apus-sim --sweep
 
 docs: deps ## Write the generated pages under docs/reference
 	$(SWIFT) build --scratch-path $(BUILD) --product apus

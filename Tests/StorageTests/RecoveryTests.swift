@@ -56,6 +56,35 @@ struct RecoveryTests {
         }
     }
 
+    @Test(
+        "a stop that dies in any of its calls leaves a store that opens with everything in it",
+        arguments: 1...8 as ClosedRange<UInt64>)
+    func interruptedStop(seed: UInt64) throws {
+        var call = 1
+        var isOver = false
+        while !isOver {
+            let fixture = StoreFixture(seed: seed)
+            let store = try fixture.open()
+            // Two rounds, so that the snapshot of the first is removed.
+            for round in 0..<2 {
+                try store.state("state \(round)")
+                try store.send("message \(round)")
+                try store.endTurn()
+                try fixture.checkpoint(store)
+            }
+            try store.state("state 2")
+            fixture.disk.faults.dieAtCall = fixture.disk.callCount + call
+            try? store.close()
+            isOver = !fixture.disk.hasDied
+            let again = try fixture.reopen(after: .processKill)
+            #expect(try again.all() == ["message 0", "message 1"], "call \(call)")
+            let states = fixture.state.records.prefix(2).map { String(decoding: $0, as: UTF8.self) }
+            #expect(states == ["state 0", "state 1"], "call \(call)")
+            call += 1
+        }
+        #expect(call > 10)
+    }
+
     @Test("a wrong byte anywhere in what was flushed is reported with its place, and nothing is changed")
     func corrupt() throws {
         let fixture = StoreFixture()

@@ -208,8 +208,10 @@ final class Checkpointer {
     func finish(_ store: MessageStore) throws(StorageError) {
         while try store.writeIndex(maximumBytes: .max) {}
         begin(store)
-        // The round that may be under way has the sequence number of this one: its slot must be the other one.
-        next.sequence += 1
+        // A round may be under way and have written its slot, with the number after the last one's. This one counts for more and
+        // goes to the same place: were it torn in the other, it would take with it the last slot that is known to be durable,
+        // and what is left would name a snapshot that has been removed.
+        next.sequence += 2
         next.stateOffset = next.viewsOffset
         if hasStateChanged { try writeSnapshot(store, at: store.commitLog.end) }
         next.flushedOffset = store.commitLog.flushed
