@@ -158,11 +158,19 @@ extension StoreInspection {
             let begin = max(0, end - piece)
             scratch.removeAll()
             try scratch.append(from: segment.file, at: begin, count: end - begin)
-            let last = scratch.withUnsafeBytes { $0.lastIndex { $0 != 0 } }
-            if let last { return segment.start.advanced(by: begin + last + 1) }
+            let used = scratch.withUnsafeBytes { Self.countWithoutZeros($0) }
+            if used > 0 { return segment.start.advanced(by: begin + used) }
             end = begin
         }
         return segment.start
+    }
+
+    /// How many bytes there are before the zeros at the end; eight at a time, for most of a segment may be zeros.
+    private static func countWithoutZeros(_ bytes: UnsafeRawBufferPointer) -> Int {
+        var count = bytes.count
+        while count >= 8, bytes.loadUnaligned(fromByteOffset: count - 8, as: UInt64.self) == 0 { count -= 8 }
+        while count > 0, bytes[count - 1] == 0 { count -= 1 }
+        return count
     }
 
     /// The message that the head of a damaged record names, when that much of it reads.
