@@ -71,6 +71,24 @@ struct QuotaTests {
         }
     }
 
+    @Test("a send that has waited is stored as it was sent", arguments: [HeaderEncoding.json, .binary])
+    func heldSend(encoding: HeaderEncoding) throws {
+        try put("T", TrafficQuota(send: TrafficRate(messages: 1)))
+        let producer = Producer(it, port: 41_000)
+        producer.client.encoding = encoding
+        let properties = "KEYS\u{1}k\u{2}TAGS\u{1}blue\u{2}note\u{1}\"quoted\" and \\back\u{2}"
+        for _ in 0..<3 {
+            let frame = producer.client.request(
+                .sendMessageV2, TestClient.sendFields("T", properties: properties), body: [1])
+            producer.input.append(frame.bytes)
+        }
+        run([producer], milliseconds: 2_500)
+        #expect(it.broker.metrics.messagesSent == 3)
+        let found = try it.connect(port: 41_001).ask(.pullMessage, TestClient.pullFields("T")).messages()
+        #expect(found.count == 3)
+        #expect(found.allSatisfy { $0.properties.hasPrefix(properties) }, "\(found.map(\.properties))")
+    }
+
     @Test("bytes count as well, a large message no less than many small ones")
     func sendBytes() throws {
         try put("T", TrafficQuota(send: TrafficRate(bytes: 10_000)))

@@ -22,6 +22,7 @@ public final class BrokerFrontend {
     let header = CommandHeader()
     let properties = ByteBuffer(capacity: 1024)
     let records = ByteBuffer(capacity: 64 * 1024)
+    private let frameCopy = ByteBuffer(capacity: 4096)
     @exclusivity(unchecked) var batchEntries: ContiguousArray<MessageBatch.Entry> = []
     /// Answers to sends that are safe when written, and when flushed.
     @exclusivity(unchecked) var writtenGate = ReplyGate()
@@ -162,6 +163,14 @@ public final class BrokerFrontend {
         let copy = ByteBuffer(capacity: frame.header.upperBound)
         copy.append(input.bytes.extracting(0..<frame.header.upperBound))
         return (try? header.decode(frame.withoutBody, in: copy)) != nil && header.isSend
+    }
+
+    /// A copy of the frame at the front of `input`, until the next one is made.
+    func copy(of frame: Frame, in input: ByteBuffer) -> ByteBuffer {
+        let copy = frameCopy
+        copy.removeAll()
+        copy.append(input.bytes.extracting(0..<frame.range.upperBound))
+        return copy
     }
 
     /// Reads nothing more from a producer while the disk is behind.

@@ -129,13 +129,15 @@ public final class BrokerSession {
         if broker.store.isBehind || frontend.flushedGate.isFull, frontend.bringsMessage(frame, in: input) {
             return .heldBack
         }
+        // A send that has to wait for its quota is read again, and reading JSON replaces escapes in place.
+        let source = broker.hasQuotas ? frontend.copy(of: frame, in: input) : input
         do throws(HeaderError) {
-            try header.decode(frame, in: input)
+            try header.decode(frame, in: source)
         } catch {
             input.consume(frame.size)
             return .malformed(reason: error.description)
         }
-        handle(BrokerRequest(header: header, input: input, body: frame.body))
+        handle(BrokerRequest(header: header, input: source, body: frame.body))
         if waitsForQuota { return .heldBack }
         input.consume(frame.size)
         return .handled
