@@ -160,9 +160,7 @@ public final class BrokerFrontend {
     /// Whether a frame at the front of `input` brings a message. Looks at a copy of its header: reading JSON replaces escapes in
     /// place, and this frame may have to be read again.
     func bringsMessage(_ frame: Frame, in input: ByteBuffer) -> Bool {
-        let copy = ByteBuffer(capacity: frame.header.upperBound)
-        copy.append(input.bytes.extracting(0..<frame.header.upperBound))
-        return (try? header.decode(frame.withoutBody, in: copy)) != nil && header.isSend
+        (try? header.decode(frame.withoutBody, in: copy(of: frame.withoutBody, in: input))) != nil && header.isSend
     }
 
     /// A copy of the frame at the front of `input`, until the next one is made.
