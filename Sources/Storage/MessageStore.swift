@@ -59,7 +59,7 @@ public final class MessageStore {
     /// say. The first message goes out whatever its size.
     @exclusivity(unchecked) public var answerSizeMaximum = Int.max
 
-    /// Called when ``flushed`` has moved or the store has stopped; answer what waits for it.
+    /// Called when ``flushed`` has moved or the store has stopped: end a turn, and answer what waits for it.
     public var flushFinished: () -> Void {
         get { commitLog.flushFinished }
         set { commitLog.flushFinished = newValue }
@@ -87,7 +87,10 @@ public final class MessageStore {
         entryBuffer = .allocate(capacity: FetchLimits.scanPiece)
         entryBuffer.initialize(
             repeating: ConsumeQueueEntry(physicalOffset: .zero, size: 0, tagsCode: 0))
-        commitLog.drainTail = { [unowned self] () throws(StorageError) in try self.endTurn() }
+        commitLog.drainTail = { [unowned self] () throws(StorageError) in
+            if self.isSynchronous { try self.commitLog.flushNow() }
+            try self.endTurn()
+        }
     }
 
     deinit { entryBuffer.deallocate() }
@@ -100,9 +103,16 @@ public final class MessageStore {
     public var written: PhysicalOffset { commitLog.written }
     /// Everything before is in the views: consumers see it.
     public var dispatched: PhysicalOffset { commitLog.dispatched }
+    /// Whether an append counts as done, and is shown to consumers, only when it is on the medium.
+    @inline(__always)
+    private var isSynchronous: Bool { configuration.flushMode == .synchronous }
+    /// What lies before may be shown to consumers: no crash that the flush mode promises to survive takes it from them again,
+    /// so no offset ever shows two messages.
+    @inline(__always)
+    private var showable: PhysicalOffset { isSynchronous ? commitLog.flushed : commitLog.written }
     /// True while so much waits for a slow disk that producers should be held up: what they send would be refused.
     @inline(__always)
-    public var isBehind: Bool { commitLog.isBehind }
+    public var isBehind: Bool { commitLog.isBehind(showable) }
     /// Why the store takes no appends, or nil.
     public var failure: DiskError? { commitLog.failure }
 
@@ -174,7 +184,8 @@ public final class MessageStore {
 
     /// Gives the message its offsets and lays it out at the end of the log.
     ///
-    /// On return it is in memory only. It is in the page cache, and visible to consumers, after the next ``endTurn()``.
+    /// On return it is in memory only. It is in the page cache after the next ``endTurn()``, and visible to consumers then, or
+    /// with synchronous flush after the next one that finds it ``flushed``.
     /// - Parameter draft: its queue id is taken from `queue`. A `PendingID` as its prepared transaction offset tells the
     ///   state view at once that this pending record is settled.
     /// - Throws: ``StorageError``; nothing was appended.
@@ -219,7 +230,8 @@ public final class MessageStore {
     // MARK: - The end of a turn
 
     /// Hands everything that was appended to the kernel, and shows what is written to the views. While the disk makes writers
-    /// wait, ``written`` and the views follow in later turns.
+    /// wait, ``written`` and the views follow in later turns. With synchronous flush it begins to make everything durable, and
+    /// shows what is ``flushed``: call it again from ``flushFinished``.
     ///
     /// When the views have no room on the disk, what they lack stays invisible until a later turn finds room, and messages are
     /// refused meanwhile (``isWritable``).
@@ -231,6 +243,7 @@ public final class MessageStore {
         } else {
             try commitLog.writeOut()
         }
+        if isSynchronous { flush() }
         do {
             try dispatch()
             viewsFailure = nil
@@ -244,13 +257,14 @@ public final class MessageStore {
     /// Makes everything written durable in the background, unless that is under way already.
     public func flush() { commitLog.flushInBackground() }
 
-    /// Shows the views every written record that they have not seen.
+    /// Shows the views every record that may be shown and that they have not seen.
     private func dispatch() throws(StorageError) {
-        while dispatched < commitLog.written {
+        let end = showable
+        while dispatched < end {
             guard let (buffer, start) = commitLog.unread(from: dispatched) else {
-                preconditionFailure("a written record at \(dispatched) left memory before the views saw it")
+                preconditionFailure("a record at \(dispatched) left memory before the views saw it")
             }
-            let count = min(buffer.count - start, commitLog.written.bytes(since: dispatched))
+            let count = min(buffer.count - start, end.bytes(since: dispatched))
             let span = buffer.bytes.extracting(start..<start + count)
             var position = 0
             // Records of one queue often follow each other: those of a batch do.

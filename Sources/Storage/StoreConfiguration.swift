@@ -37,9 +37,9 @@ public struct StoreConfiguration: Sendable {
     }
 
     public enum FlushMode: Equatable, Sendable {
-        /// Done when in the page cache: survives the process, not a power cut.
+        /// Done, and shown to consumers, when in the page cache: survives the process, not a power cut.
         case asynchronous
-        /// Done when on the medium.
+        /// Done, and shown to consumers, when on the medium.
         case synchronous
     }
 }

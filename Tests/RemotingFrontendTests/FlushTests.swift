@@ -27,13 +27,38 @@ struct FlushTests {
         it.frontend.endTurn()
         #expect(try client.answer(to: hasty)?.code == 0)
         #expect(try client.answer(to: safe) == nil)
-        // Consumers see it meanwhile, as with RocketMQ.
-        let pull = client.send(.pullMessage, TestClient.pullFields("T"))
-        it.frontend.endTurn()
-        #expect(try client.answer(to: pull)?.messages().count == 2)
         // The name of a new segment is made durable before its content.
         while it.disk.runCompletions() > 0 {}
         #expect(try client.answer(to: safe)?.code == 0)
+    }
+
+    @Test("with synchronous flush consumers see a message when the medium has it, whether its sender waits or not")
+    func visible() throws {
+        let it = try conversation(.synchronous)
+        let client = it.connect()
+        let sent = client.send(
+            .sendMessageV2, TestClient.sendFields("T", properties: "WAIT\u{1}false"), body: [1])
+        let pull = client.send(.pullMessage, TestClient.pullFields("T"))
+        it.frontend.endTurn()
+        #expect(try client.answer(to: pull)?.responseCode == .pullNotFound)
+        let id = try #require(try client.answer(to: sent)?.fields["msgId"].flatMap { OffsetMessageID($0) })
+        let view = client.send(.viewMessageByID, [("offset", "\(id.offset)")])
+        #expect(try client.answer(to: view)?.responseCode == .systemError)
+        while it.disk.runCompletions() > 0 {}
+        let again = client.send(.pullMessage, TestClient.pullFields("T"))
+        #expect(try client.answer(to: again)?.messages().count == 1)
+        let viewAgain = client.send(.viewMessageByID, [("offset", "\(id.offset)")])
+        #expect(try client.answer(to: viewAgain)?.responseCode == .success)
+    }
+
+    @Test("with asynchronous flush consumers see a message when it is written")
+    func visibleUnflushed() throws {
+        let it = try conversation(.asynchronous)
+        let client = it.connect()
+        client.send(.sendMessageV2, TestClient.sendFields("T"), body: [1])
+        it.frontend.endTurn()
+        let pull = client.send(.pullMessage, TestClient.pullFields("T"))
+        #expect(try client.answer(to: pull)?.messages().count == 1)
     }
 
     private static let topicFields: [(StaticString, String)] = [

@@ -400,6 +400,38 @@ struct DiskFaultTests {
         }
     }
 
+    @Test("with synchronous flush nothing is shown that a power cut takes, and the tail is turned over all the same")
+    func shownWhenFlushed() throws {
+        let fixture = StoreFixture()
+        fixture.configuration.flushMode = .synchronous
+        fixture.configuration.tailChunkSize = 4_096
+        fixture.configuration.messageSizeMaximum = 1_024
+        let store = try fixture.open()
+        var sent: [String] = []
+        for number in 0..<200 {
+            let body = "\(number) " + String(repeating: "x", count: 500)
+            try store.send(body)
+            sent.append(body)
+            // Several chunks full of messages come in one turn now and then.
+            guard number % 40 == 39 else { continue }
+            try store.endTurn()
+            let seen = try store.all()
+            #expect(seen.count < sent.count && store.dispatched == store.flushed)
+            fixture.disk.runCompletions()
+            try store.endTurn()
+            while fixture.disk.runCompletions() > 0 { try store.endTurn() }
+            #expect(try store.all() == sent)
+        }
+        try store.send("written")
+        try store.endTurn()
+        #expect(try store.all() == sent)
+        // What a killed process has written is shown by the next one, so it is made durable first.
+        let next = try fixture.reopen(after: .processKill)
+        #expect(try next.all() == sent + ["written"])
+        #expect(next.flushed == next.end)
+        #expect(try fixture.reopen(after: .powerLoss).all() == sent + ["written"])
+    }
+
     @Test("after a failed write or synchronisation nothing is taken and nothing is tried again; reads go on")
     func stops() throws {
         for isWrite in [true, false] {

@@ -128,8 +128,9 @@ extension Broker {
 
     // MARK: - Single messages
 
-    /// Appends the record at a physical offset to `buffer`; false when there is none.
+    /// Appends the record at a physical offset to `buffer`; false when there is none that consumers may see.
     public func readRecord(at offset: PhysicalOffset, into buffer: ByteBuffer) throws(BrokerError) -> Bool {
+        guard offset < store.dispatched else { return false }
         do {
             return try store.readRecord(at: offset, into: buffer)
         } catch {

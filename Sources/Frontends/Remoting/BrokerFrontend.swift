@@ -131,10 +131,9 @@ public final class BrokerFrontend {
             return fail(error)
         }
         writtenGate.release(upTo: broker.written)
-        if !flushedGate.isEmpty {
-            flushedGate.release(upTo: broker.flushed)
-            if !flushedGate.isEmpty { broker.flush() }
-        }
+        flushedGate.release(upTo: broker.flushed)
+        // Somebody may wait for the medium with asynchronous flush, too.
+        if !flushedGate.isEmpty { broker.flush() }
         if !heldBack.isEmpty, !broker.store.isBehind, !flushedGate.isFull { resumeHeldBack() }
         let wake = broker.nextWake
         if wake != wakeTime { setWaker(wake) }
@@ -185,7 +184,7 @@ public final class BrokerFrontend {
     private func flushFinished() {
         behindSince = nil
         if let failure = broker.store.failure { return fail(.stopped(failure)) }
-        flushedGate.release(upTo: broker.flushed)
+        endTurn()
     }
 
     /// Does what is due by time, a few times a second; ``start(on:)`` sees to it.

@@ -8,9 +8,9 @@ extension CommitLog {
     /// brings finds a place.
     private var behindMaximum: Int { tail.chunkSize * tail.chunkCount / 2 }
 
-    /// True while so much waits to be written that nothing more should be taken.
+    /// True while so much lies behind `showable`, which the tail has to keep for the views, that nothing more should be taken.
     @inline(__always)
-    var isBehind: Bool { end.bytes(since: written) > behindMaximum }
+    func isBehind(_ showable: PhysicalOffset) -> Bool { end.bytes(since: showable) > behindMaximum }
 
     /// Writes the oldest chunk that has something new on a worker thread; one at a time, so that ``written`` never jumps over a
     /// hole. The end of the next turn goes on.

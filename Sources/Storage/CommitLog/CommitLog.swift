@@ -10,7 +10,7 @@ import Telemetry
 /// other and never go back: `flushed` ≤ `written` ≤ `end`.
 ///
 /// While the disk makes writers wait, a worker thread writes (`CommitLog+WriteBehind.swift`): `written` follows when it has,
-/// and ``isBehind`` says when producers should be held up until then.
+/// and ``isBehind(_:)`` says when producers should be held up until then.
 ///
 /// - Invariant: a record never spans two segments; where one does not fit, a blank record fills the segment (size of the
 ///   rest, magic 0xCBD43194).

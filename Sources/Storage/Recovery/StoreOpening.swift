@@ -117,6 +117,8 @@ final class StoreOpening {
         let commitLog = CommitLog(
             directory: configuration.commitLogPath, configuration: configuration, segments: segments, end: end,
             flushed: max(flushed, segments.first?.start ?? end), disk: disk, log: log)
+        // Consumers see what was recovered.
+        if configuration.flushMode == .synchronous { try commitLog.flushNow() }
         return RecoveredStore(
             configuration: configuration, disk: disk, files: files, commitLog: commitLog, index: index,
             stateView: stateView, topics: topics, trustedViewsOffset: replayStart, checkpoint: checkpoint,
