@@ -432,6 +432,37 @@ struct DiskFaultTests {
         #expect(try fixture.reopen(after: .powerLoss).all() == sent + ["written"])
     }
 
+    @Test("a flush begins within a turn when much has come, no other is under way, and somebody waits for it")
+    func earlyFlush() throws {
+        for mode in [StoreConfiguration.FlushMode.synchronous, .asynchronous] {
+            let fixture = StoreFixture(segmentSize: 1 << 20)
+            fixture.configuration.flushMode = mode
+            let store = try fixture.open()
+            let body = String(repeating: "x", count: CommitLog.earlyFlushSize / 2)
+            try store.send(body)
+            try store.flushEarly()
+            #expect(!fixture.disk.hasCompletions && store.written < store.end)
+            try store.send(body)
+            try store.flushEarly()
+            #expect(fixture.disk.hasCompletions == (mode == .synchronous))
+            guard mode == .synchronous else { continue }
+            let early = store.end
+            #expect(store.written == early)
+            for _ in 0..<3 { try store.send(body) }
+            // One at a time: the others wait for the end of the turn.
+            try store.flushEarly()
+            #expect(store.written == early)
+            try store.endTurn()
+            #expect(store.written == store.end && store.flushed < early)
+            while fixture.disk.runCompletions() > 0 {}
+            #expect(store.flushed == early)
+            try store.endTurn()
+            #expect(try store.all().count == 2)
+            while fixture.disk.runCompletions() > 0 { try store.endTurn() }
+            #expect(try store.all().count == 5)
+        }
+    }
+
     @Test("after a failed write or synchronisation nothing is taken and nothing is tried again; reads go on")
     func stops() throws {
         for isWrite in [true, false] {

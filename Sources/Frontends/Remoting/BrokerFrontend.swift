@@ -139,6 +139,16 @@ public final class BrokerFrontend {
         if wake != wakeTime { setWaker(wake) }
     }
 
+    /// Between two requests of a turn.
+    @inline(__always)
+    func requestHandled() {
+        do {
+            try broker.store.flushEarly()
+        } catch {
+            fail(error)
+        }
+    }
+
     /// Sees to it that there is a turn at `wake`. What lies further ahead is looked at again after the next housekeeping, so that
     /// it does not matter when the wall clock is set.
     private func setWaker(_ wake: Int64) {

@@ -140,6 +140,7 @@ public final class BrokerSession {
         handle(BrokerRequest(header: header, input: source, body: frame.body))
         if waitsForQuota { return .heldBack }
         input.consume(frame.size)
+        frontend.requestHandled()
         return .handled
     }
 

@@ -53,7 +53,7 @@ public final class CommitLog {
     var drainTail: () throws(StorageError) -> Void = { () throws(StorageError) in }
     /// Called when ``flushed`` has moved, or the log has failed.
     var flushFinished: () -> Void = {}
-    private var isFlushing = false
+    @exclusivity(unchecked) private var isFlushing = false
     /// A removed segment's name may come back after a power cut until the folder is synchronised.
     private(set) var isRemoving = false
 
@@ -215,6 +215,13 @@ public final class CommitLog {
             throw fail(error)
         }
     }
+
+    /// New bytes for which a flush begins before the turn ends: some thirty messages of 1 KiB. A flush of fewer costs no less.
+    static let earlyFlushSize = 32 * 1024
+
+    /// Whether a flush that begins now would do something worth its while at once.
+    @inline(__always)
+    var isWorthFlushing: Bool { !isFlushing && end.bytes(since: written) >= Self.earlyFlushSize }
 
     /// Makes everything written so far durable on a worker thread; ``flushFinished`` is called when it is. Does nothing while
     /// another call is under way or nothing is new.
