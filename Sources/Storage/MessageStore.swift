@@ -21,6 +21,7 @@ public final class MessageStore {
     let stateView: any StateView
 
     @exclusivity(unchecked) private var topics = ByteKeyTable<StoredTopic>()
+    @exclusivity(unchecked) private var appendedQueues = AppendedQueues()
     /// Queues with entries that are in no file yet.
     @exclusivity(unchecked) private var dirtyQueues: [StoredQueue] = []
     /// Those of them that the checkpoint under way has still to write.
@@ -196,6 +197,7 @@ public final class MessageStore {
         let settled = PendingID(field: draft.preparedTransactionOffset)
         let offset = try commitLog.append(draft, queueOffset: queueOffset, storeTimestamp: clock.timestamp)
         queue.nextOffset = queueOffset.advanced(by: 1)
+        appendedQueues.append(queue)
         if let settled { settle(settled) }
         return Appended(queueOffset: queueOffset, physicalOffset: offset, end: commitLog.end)
     }
@@ -271,6 +273,7 @@ public final class MessageStore {
     /// Shows the views every record that may be shown and that they have not seen.
     private func dispatch() throws(StorageError) {
         let end = showable
+        defer { appendedQueues.compact() }
         while dispatched < end {
             guard let (buffer, start) = commitLog.unread(from: dispatched) else {
                 preconditionFailure("a record at \(dispatched) left memory before the views saw it")
@@ -278,9 +281,6 @@ public final class MessageStore {
             let count = min(buffer.count - start, end.bytes(since: dispatched))
             let span = buffer.bytes.extracting(start..<start + count)
             var position = 0
-            // Records of one queue often follow each other: those of a batch do.
-            var queue: StoredQueue?
-            var topic = 0..<0
             while position < span.byteCount {
                 let rest = span.extracting(position..<span.byteCount)
                 if rest.bigEndian(at: 4, as: UInt32.self) == MessageRecord.blankMagic {
@@ -290,27 +290,18 @@ public final class MessageStore {
                 guard let record = try? MessageRecord(rest) else {
                     preconditionFailure("a record of the log's tail does not decode")
                 }
-                let name = rest.extracting(record.topic)
-                if queue?.queueID != record.queueID || !name.equals(span.extracting(topic)) {
-                    queue = try self.queue(holding: record, topic: name)
-                    topic = position + record.topic.lowerBound..<position + record.topic.upperBound
+                // A state record is in no queue.
+                if !rest.extracting(record.topic).equals("rmq_sys_APUS_STATE") {
+                    let queue = appendedQueues.first
+                    invariant(
+                        queue.queueID == record.queueID, "the record at \(dispatched) is not of queue \(queue.queueID)")
+                    try dispatch(record, rest, to: queue)
+                    appendedQueues.removeFirst()
                 }
-                if let queue { try dispatch(record, rest, to: queue) }
                 position += record.size
                 commitLog.dispatched = dispatched.advanced(by: record.size)
             }
         }
-    }
-
-    /// The queue that the record belongs to; nil for a state record, which is in no queue.
-    private func queue(holding record: MessageRecord, topic name: RawSpan) throws(StorageError) -> StoredQueue? {
-        guard !name.equals("rmq_sys_APUS_STATE") else { return nil }
-        if let topic = topics[name], Int(record.queueID.rawValue) < topic.queues.count,
-            let known = topic.queues[Int(record.queueID.rawValue)]
-        {
-            return known
-        }
-        return try queue(topic: name.string(), record.queueID)
     }
 
     @inline(__always)

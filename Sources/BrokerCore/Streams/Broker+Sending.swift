@@ -33,15 +33,18 @@ extension Broker {
         } else {
             topic = try uncommonTopic(for: request)
         }
-        let configuration = topic.configuration
-        let queueID = request.queueID.rawValue
-        guard queueID < configuration.queueCount else { throw .queueIllegal(request.queueID, configuration) }
-        if queueID < 0 {
-            guard configuration.writeQueueCount > 0 else { throw .queueIllegal(request.queueID, configuration) }
-            return try topic.queue(
-                QueueID(Int32(random.next(below: Int(configuration.writeQueueCount)))), in: store)
+        guard request.queueID.rawValue < topic.queueCount else {
+            throw .queueIllegal(request.queueID, topic.configuration)
         }
+        if request.queueID.rawValue < 0 { return try anyQueue(of: topic, request.queueID) }
         return try topic.queue(request.queueID, in: store)
+    }
+
+    @inline(never)
+    private func anyQueue(of topic: Topic, _ asked: QueueID) throws(BrokerError) -> StoredQueue {
+        let count = topic.configuration.writeQueueCount
+        guard count > 0 else { throw .queueIllegal(asked, topic.configuration) }
+        return try topic.queue(QueueID(Int32(random.next(below: Int(count)))), in: store)
     }
 
     @inline(never)

@@ -16,14 +16,22 @@ import Bytes
 /// - Invariant: minimum ≤ tail start ≤ written ≤ maximum, or minimum lies in the tail when the log has moved past the rest.
 /// - Invariant: every offset from minimum to maximum is in the files or in the tail, and physical offsets increase strictly.
 public final class ConsumeQueue {
-    public let directory: String
-    /// The first offset that can be read.
-    @exclusivity(unchecked) public private(set) var minimumOffset = QueueOffset.zero
+    // What an append looks at comes first, so that it lies in one line of the processor's cache.
+    /// Entries from `tailStart` to `maximumOffset` in their form on disk.
+    @exclusivity(unchecked) private var tail: UnsafeMutableRawPointer?
+    @exclusivity(unchecked) private var tailStart: Int64 = 0
+    /// Entries for which `tail` has room.
+    @exclusivity(unchecked) private var tailCapacity = 0
     /// One beyond the last offset; the offset that the next message gets.
     @exclusivity(unchecked) public private(set) var maximumOffset = QueueOffset.zero
     /// One beyond the last offset that is in the files' page cache.
     @exclusivity(unchecked) public private(set) var writtenOffset = QueueOffset.zero
+    /// A cut did not reach the files: they hold something behind `writtenOffset` that must not be there.
+    @exclusivity(unchecked) private var filesNeedCut = false
 
+    /// The first offset that can be read.
+    @exclusivity(unchecked) public private(set) var minimumOffset = QueueOffset.zero
+    public let directory: String
     private let configuration: ConsumeQueueConfiguration
     private let disk: any Disk
     private let files: OpenFileCache
@@ -31,15 +39,6 @@ public final class ConsumeQueue {
     private let owner: Int
     /// The numbers of the files there are: empty means none. A file's number times its length is its name.
     private var fileNumbers: Range<Int64> = 0..<0
-
-    /// A cut did not reach the files: they hold something behind `writtenOffset` that must not be there.
-    private var filesNeedCut = false
-
-    /// Entries from `tailStart` to `maximumOffset` in their form on disk.
-    @exclusivity(unchecked) private var tail: UnsafeMutableRawPointer?
-    /// Entries for which `tail` has room.
-    @exclusivity(unchecked) private var tailCapacity = 0
-    @exclusivity(unchecked) private var tailStart: Int64 = 0
 
     /// A queue that knows nothing yet and has done no I/O. Call `load()` unless it is known to be new.
     public init(

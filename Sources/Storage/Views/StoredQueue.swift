@@ -4,15 +4,16 @@ import Model
 
 /// One message queue of the store: its consume queue, and the offset that the next message will get.
 public final class StoredQueue {
-    public let topic: StoredTopic
-    public let queueID: QueueID
+    // What an append looks at comes first, so that it lies in one line of the processor's cache.
     let consumeQueue: ConsumeQueue
+    public let queueID: QueueID
+    /// Whether the store has it on its list of queues with entries that are not in a file.
+    @exclusivity(unchecked) var isListedAsDirty = false
     /// The offset of the next append. Ahead of ``maximumOffset`` by the messages that are appended but not yet visible.
     @exclusivity(unchecked) public internal(set) var nextOffset: QueueOffset
     /// Told about each message that becomes visible; nil while nobody waits, which is the common case.
     @exclusivity(unchecked) public var observer: (any StoredQueueObserver)?
-    /// Whether the store has it on its list of queues with entries that are not in a file.
-    @exclusivity(unchecked) var isListedAsDirty = false
+    public let topic: StoredTopic
 
     /// Messages before this one are not shown to consumers any more, though the log may have them.
     var hiddenBefore = QueueOffset.zero
