@@ -84,6 +84,24 @@ struct FlushTests {
         #expect(try other.ask(.getBrokerRuntimeInfo).text.contains("storeFailure"))
     }
 
+    @Test("nobody hears of a change that a power cut can still take")
+    func heardOf() throws {
+        let it = try conversation(.synchronous)
+        let one = it.connect()
+        let other = it.connect()
+        one.send(.updateAndCreateTopic, Self.topicFields)
+        let list = other.send(.getAllTopicConfig)
+        let again = other.send(.updateAndCreateTopic, Self.topicFields)
+        it.frontend.endTurn()
+        #expect(try other.answer(to: list) == nil && other.answer(to: again) == nil)
+        it.turn()
+        #expect(try other.answer(to: list)?.text.contains("\"U\"") == true)
+        #expect(try other.answer(to: again)?.responseCode == .success)
+        // Nothing has changed since.
+        let last = other.send(.getAllTopicConfig)
+        #expect(try other.answer(to: last)?.responseCode == .success)
+    }
+
     struct Change: CustomTestStringConvertible, Sendable {
         var name: String
         var code: RequestCode

@@ -27,8 +27,6 @@ public final class BrokerFrontend {
     /// Answers to sends that are safe when written, and when flushed.
     @exclusivity(unchecked) var writtenGate = ReplyGate()
     @exclusivity(unchecked) var flushedGate = ReplyGate()
-    /// `MessageStore/answeredStateEnd` before the request that is being handled.
-    @exclusivity(unchecked) var stateEndBefore = PhysicalOffset.zero
     /// `CLUSTER␁<cluster>`, which every stored message carries.
     let clusterProperty: [UInt8]
     private var sessions: [ObjectIdentifier: BrokerSession] = [:]

@@ -148,7 +148,6 @@ public final class BrokerSession {
         guard !header.isResponse else {
             return clientAnswered(ClientAnswer(header: header, input: request.input, body: request.body))
         }
-        frontend.stateEndBefore = broker.store.answeredStateEnd
         do throws(Refusal) {
             if isGuarded { try authorize(request) }
             try dispatch(request)
@@ -181,17 +180,24 @@ public final class BrokerSession {
         writer.field("TRACE_ON", literal: "true")
     }
 
-    /// Where the change of state ends that the request made which is being handled; nil when it made none.
-    private var stateChangeEnd: PhysicalOffset? {
-        let end = broker.store.answeredStateEnd
-        return end > frontend.stateEndBefore ? end : nil
+    /// Where the newest change of state ends, when it is not yet as safe as a message that was sent. Whoever is answered may learn
+    /// of it: that his request made it, that it was made before, or what has come of it.
+    private var unsafeStateEnd: PhysicalOffset? {
+        let store = broker.store
+        let end = store.answeredStateEnd
+        let isSafe = store.configuration.flushMode == .synchronous ? end <= store.flushed : end <= store.written
+        // With a failed store it never will be, and reads go on.
+        return isSafe || store.failure != nil ? nil : end
     }
 
-    /// Answers with the fields that `fields` writes. When the request changed the state, the answer leaves when the change is
-    /// as safe as a message that was sent.
-    func answer(_ request: BrokerRequest, _ fields: (inout CommandWriter) -> Void = { _ in }) {
+    /// Answers with the fields that `fields` writes, when every change of state so far is as safe as a message that was sent.
+    /// - Parameter end: what else must be safe: where a record ends that the request has appended.
+    func answer(
+        _ request: BrokerRequest, after end: PhysicalOffset? = nil,
+        _ fields: (inout CommandWriter) -> Void = { _ in }
+    ) {
         guard !header.isOneway else { return }
-        if let stateChangeEnd { return park(stateChangeEnd, waitsForFlush: true, hasRegion: false, fields) }
+        if let end = end ?? unsafeStateEnd { return park(end, waitsForFlush: true, hasRegion: false, fields) }
         write(header.encoding) { writer in
             writer.begin(response: .success, to: header)
             fields(&writer)
@@ -202,8 +208,8 @@ public final class BrokerSession {
     /// Answers with a body; when as with fields.
     func answer(_ request: BrokerRequest, body: some CommandBody) {
         guard !header.isOneway else { return }
-        if let stateChangeEnd {
-            return park(stateChangeEnd, waitsForFlush: true, hasRegion: false) { writer in
+        if let end = unsafeStateEnd {
+            return park(end, waitsForFlush: true, hasRegion: false) { writer in
                 writer.beginBody()
                 body.encode(to: writer.buffer)
             }
@@ -214,12 +220,6 @@ public final class BrokerSession {
             body.encode(to: writer.buffer)
             writer.end()
         }
-    }
-
-    /// Answers when everything that was appended so far is as safe as a message that was sent: what this request has changed is
-    /// then still so after a crash.
-    func answerWhenSafe(_ request: BrokerRequest, _ fields: (inout CommandWriter) -> Void = { _ in }) {
-        park(broker.store.end, waitsForFlush: true, hasRegion: false, fields)
     }
 
     /// Answers when everything that was appended so far is on the medium, whatever the flush mode is.

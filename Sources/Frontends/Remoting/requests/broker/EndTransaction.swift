@@ -56,7 +56,7 @@ extension BrokerSession {
                 .systemError, "Exception was thrown when putting message back to RMQ_SYS_TRANS_HALF_TOPIC.")
         }
         try call { () throws(BrokerError) in try broker.resumeChecks(at: id.offset) }
-        answerWhenSafe(request)
+        answer(request, after: broker.store.end)
     }
 
     /// Parks an answer that says nothing but success until the log's watermark has reached `end`.

@@ -12,7 +12,7 @@ extension BrokerSession {
         } catch {
             throw refusal(error)
         }
-        answerWhenSafe(request)
+        answer(request)
     }
 
     func getAllGroups(_ request: BrokerRequest) {
@@ -26,6 +26,6 @@ extension BrokerSession {
         } catch {
             throw refusal(error)
         }
-        answerWhenSafe(request)
+        answer(request)
     }
 }

@@ -48,14 +48,15 @@ extension BrokerSession {
             fields.isOffline
             ? (only.map { [$0] } ?? broker.topicNames(consumedBy: fields.sourceGroup)).compactMap { broker.topic($0) }
             : broker.progressTopics(of: fields.sourceGroup, only: only)
+        let end: PhysicalOffset
         do throws(BrokerError) {
             for topic in topics {
                 try broker.cloneOffsets(from: fields.sourceGroup, to: fields.destinationGroup, topic: topic)
             }
-            _ = try broker.logOffsets()
+            end = try broker.logOffsets()
         } catch {
             throw refusal(error)
         }
-        answerWhenSafe(request)
+        answer(request, after: end)
     }
 }

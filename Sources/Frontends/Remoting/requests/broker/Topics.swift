@@ -23,7 +23,7 @@ extension BrokerSession {
         } catch {
             throw administrationRefusal(error)
         }
-        answerWhenSafe(request)
+        answer(request)
     }
 
     func deleteTopic(_ request: BrokerRequest) throws(Refusal) {
@@ -33,7 +33,7 @@ extension BrokerSession {
         } catch {
             throw administrationRefusal(error)
         }
-        answerWhenSafe(request)
+        answer(request)
     }
 
     /// A system topic is refused with other words here than when somebody sends to it.
