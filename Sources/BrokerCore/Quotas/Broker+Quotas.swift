@@ -25,7 +25,7 @@ extension Broker {
     /// What a pull asks for: that anything is left of the topic's, the group's and the client's share.
     public func pullQuota(topic: RawSpan, group: RawSpan, client: Quotas.ClientLimits?) -> QuotaRequest {
         QuotaRequest(
-            topic: state.topics[topic]?.pullLimit, group: state.groups.pullLimit(group.string()), client: client?.pull,
+            topic: state.topics[topic]?.pullLimit, group: state.groups.pullLimit(group), client: client?.pull,
             messages: 1, bytes: 1, takes: false)
     }
 

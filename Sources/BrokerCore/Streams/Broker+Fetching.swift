@@ -11,8 +11,13 @@ extension Broker {
         forPulling topicName: RawSpan, queueID: QueueID, group groupName: RawSpan
     ) throws(BrokerError) -> StoredQueue {
         guard configuration.permission.contains(.read) else { throw .pullingForbidden }
-        let group = try groupOrCreate(groupName.string())
-        guard group.isConsumeEnabled else { throw .groupDisabled(group.name) }
+        let isEnabled =
+            if let known = state.groups.isConsumeEnabled(groupName) {
+                known
+            } else {
+                try groupOrCreate(groupName.string()).isConsumeEnabled
+            }
+        guard isEnabled else { throw .groupDisabled(groupName.string()) }
         guard let topic = state.topics[topicName] else { throw .topicUnknown(topicName.string()) }
         guard topic.configuration.permission.contains(.read) else { throw .topicNotReadable(topic.name) }
         guard queueID.rawValue >= 0, queueID.rawValue < topic.configuration.readQueueCount else {

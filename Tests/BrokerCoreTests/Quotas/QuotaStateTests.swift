@@ -51,7 +51,7 @@ struct QuotaStateTests {
         #expect(it.broker.hasQuotas)
         #expect(it.broker.topic("T")?.sendLimit != nil)
         #expect(it.broker.topic("T")?.pullLimit == nil)
-        #expect(it.broker.state.groups.pullLimit("G") != nil)
+        #expect(it.broker.state.groups.pullLimit(Array("G".utf8).span.bytes) != nil)
         #expect(it.broker.topic(SystemTopics.benchmark)?.sendLimit == nil)
         var free = TopicConfiguration(name: "T")
         free.quota.send.messages = TrafficRate.unlimited
