@@ -220,7 +220,7 @@ public final class Connection: HandleOwner {
         if state == .flushing, quiet >= Self.lingerSeconds * 1000 {
             closeSocket()
         } else if state == .open, !isPlain, isHandshakeOverdue(now) {
-            handshakeFailed("the handshake takes too long", .abort)
+            endHandshake("the handshake takes too long", .abort)
         } else if state == .open, options.idleSeconds > 0, quiet >= Int64(options.idleSeconds) * 1000 {
             loop.log.info("connection was idle", ["peer": "\(peer)"])
             loop.counters.idle += 1

@@ -17,6 +17,8 @@ final class PeerTable {
 
     private struct Peer {
         var connections = 0
+        /// TLS handshakes of these connections, those that wait included.
+        var handshakes = 0
         /// Rubbish since ``firstStrike``.
         var strikes = 0
         var firstStrike = MonotonicTime(nanoseconds: 0)
@@ -54,6 +56,16 @@ final class PeerTable {
         let isForgotten = peer.connections <= 0 && peer.strikes == 0 && peer.penaltyEnd == nil
         peers[address] = isForgotten ? nil : peer
     }
+
+    // MARK: - Handshakes
+
+    func handshakes(of host: HostAddress) -> Int { peers[Address(host)]?.handshakes ?? 0 }
+
+    /// Called while the connection is open, so that the address is known.
+    func handshakeBegan(_ host: HostAddress) { peers[Address(host)]?.handshakes += 1 }
+    func handshakeEnded(_ host: HostAddress) { peers[Address(host)]?.handshakes -= 1 }
+
+    // MARK: - Rubbish
 
     /// The address has sent rubbish.
     /// - Returns: true when it is refused from now on.

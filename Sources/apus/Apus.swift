@@ -6,12 +6,13 @@ import Glibc
 struct Apus {
     static let table = CommandTable(
         ServerCommands.all + SendCommand.all + ConsumeCommand.all + TopicCommands.all + GroupCommands.all
-            + DeadLetterCommands.all + StatusCommand.all + HealthCommand.all + BenchCommands.all
+            + AccessCommands.all + DeadLetterCommands.all + StatusCommand.all + HealthCommand.all + BenchCommands.all
             + HardshipCommands.all + FilterBenchCommand.all + StoreCommands.all + ConfigurationCommands.all
             + StandardCommands.all,
         groups: [
             TopicCommands.group,
             GroupCommands.group,
+            AccessCommands.group,
             DeadLetterCommands.group,
             BenchCommands.group,
             StoreCommands.group,

@@ -86,6 +86,24 @@ struct SendTemplateTests {
         #expect(again.bytes.array() == original)
     }
 
+    @Test("a signed template signs what it has written, each time anew", arguments: cases)
+    func signatures(_ test: Case) throws {
+        var workload = workload(test)
+        workload.credentials = Credentials(accessKey: "bench-1", secretKey: "secret-of-bench")
+        let key = try #require(SigningKey(secret: "secret-of-bench"))
+        let other = try #require(SigningKey(secret: "secret-of-other"))
+        for sequence in [900, 901] as [Int64] {
+            let buffer = frame(workload, test.queue, opaque: 1_000_000_042, sequence: sequence)
+            let whole = try #require(try Frame.next(in: buffer))
+            let header = CommandHeader()
+            try header.decode(whole, in: buffer)
+            let name = header.string(ifPresent: "AccessKey", in: buffer.bytes)
+            let isSigned = key.verifies(header, body: whole.body, in: buffer.bytes)
+            let isSignedByOther = other.verifies(header, body: whole.body, in: buffer.bytes)
+            #expect(name == "bench-1" && isSigned && !isSignedByOther)
+        }
+    }
+
     @Test("every message has its own stamp and keys", arguments: cases)
     func stamps(_ test: Case) throws {
         let workload = workload(test)

@@ -41,7 +41,7 @@ public enum BenchCommands {
                 "server-pid", .integer(1...4_194_304), "Process on this machine whose CPU, memory and calls are shown"),
             CommandOption("progress", .flag, default: "true", "Print a line on standard error every second"),
             .timeout, .output,
-        ] + ServerTrust.tlsOptions
+        ] + ServerTrust.options
 
     private static let producing: [CommandOption] = [
         CommandOption("connections", short: "c", .integer(1...100_000), default: "1", "Connections that send"),
@@ -234,11 +234,8 @@ public enum BenchCommands {
         workload.end = try end(kind, invocation)
         if workload.produces { try readProducing(&workload, invocation) }
         if workload.consumes { readConsuming(&workload, invocation) }
-        do throws(TLSError) {
-            workload.tls = try ServerTrust.tls(invocation).map { (tls) throws(TLSError) in try TLSContext(client: tls) }
-        } catch {
-            throw CommandFailure(.usage, "TLS cannot be used: \(error)")
-        }
+        workload.tls = try ServerTrust.context(invocation)
+        workload.credentials = try ServerTrust.credentials(invocation)
         let connections = kind == .consume ? workload.consumerConnections : workload.producerConnections
         workload.threads = min(invocation.integer("threads"), connections)
         return workload

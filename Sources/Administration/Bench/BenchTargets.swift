@@ -61,7 +61,7 @@ struct BenchTargets {
     private func connect(to address: String) async throws -> ControlConnection {
         let connection = ControlConnection(
             loop, address: address, encoding: workload.encoding, timeoutMilliseconds: workload.timeoutMilliseconds,
-            tls: workload.tls)
+            tls: workload.tls, credentials: workload.credentials)
         try await connection.open()
         return connection
     }

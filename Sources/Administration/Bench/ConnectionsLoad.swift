@@ -38,6 +38,8 @@ final class ConnectionsLoad {
     private let serverPID: Int?
     private let topic: String
     private let holdMilliseconds: Int64
+    private let tls: TLSContext?
+    private let signer: RequestSigner?
     private var result = Result()
     private var started = 0
     private var isDone = false
@@ -46,7 +48,8 @@ final class ConnectionsLoad {
     private static let openingMaximum = 256
 
     init(
-        host: String, port: Int, role: Role, count: Int, topic: String, holdMilliseconds: Int64, serverPID: Int?
+        host: String, port: Int, role: Role, count: Int, topic: String, holdMilliseconds: Int64, serverPID: Int?,
+        tls: TLSContext? = nil, credentials: Credentials? = nil
     ) throws(RuntimeError) {
         loop = try EventLoop()
         self.host = host
@@ -56,6 +59,8 @@ final class ConnectionsLoad {
         self.topic = topic
         self.holdMilliseconds = holdMilliseconds
         self.serverPID = serverPID
+        self.tls = tls
+        signer = credentials.flatMap { RequestSigner($0) }
     }
 
     /// Opens all connections, keeps them for the time, and closes them. Takes the calling thread.
@@ -74,7 +79,7 @@ final class ConnectionsLoad {
         guard started < count, !isDone else { return }
         let number = started
         started += 1
-        loop.connect(host: host, port: port, timeoutMilliseconds: 30_000) { connection in
+        loop.connect(host: host, port: port, timeoutMilliseconds: 30_000, tls: tls) { connection in
             self.result.opened += 1
             self.greet(connection, number)
             self.advance()
@@ -101,6 +106,7 @@ final class ConnectionsLoad {
     private func greet(_ connection: Connection, _ number: Int) {
         let opaque = Int32(truncatingIfNeeded: number)
         var writer = CommandWriter(connection.output, encoding: .json)
+        writer.signer = signer
         switch role {
         case .bare: return
         case .producers:

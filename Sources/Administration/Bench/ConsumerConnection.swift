@@ -55,7 +55,7 @@ final class ConsumerConnection: LoadConnection {
         if workload.subscription == .header { flags.insert(.subscription) }
         if workload.commits { flags.insert(.commitOffset) }
         self.flags = flags
-        super.init(loop, host: target.host, port: target.port, tls: load.workload.tls)
+        super.init(loop, host: target.host, port: target.port, workload: load.workload)
     }
 
     var isCaughtUp: Bool { caughtUp == cursors.count }
@@ -76,7 +76,7 @@ final class ConsumerConnection: LoadConnection {
                     groupName: load.workload.consumerGroup, consumeType: .pull, messageModel: .clustering,
                     consumeFromWhere: .firstOffset, subscriptions: subscriptions)
             ])
-        var writer = CommandWriter(connection.output, encoding: load.workload.encoding)
+        var writer = writer(to: connection)
         writer.begin(request: .heartbeat, opaque: Self.heartbeatOpaque)
         writer.beginBody()
         data.encode(to: connection.output)
@@ -86,7 +86,7 @@ final class ConsumerConnection: LoadConnection {
 
     func unregister() {
         guard let connection, isRegistered else { return }
-        var writer = CommandWriter(connection.output, encoding: load.workload.encoding)
+        var writer = writer(to: connection)
         writer.begin(request: .unregisterClient, opaque: Self.unregisterOpaque)
         UnregisterClientHeader(clientID: clientID, consumerGroup: load.workload.consumerGroup).write(into: &writer)
         writer.end()
@@ -119,7 +119,7 @@ final class ConsumerConnection: LoadConnection {
         cursors[index].sent = now
         cursors[index].pausedUntil = 0
         let cursor = cursors[index]
-        var writer = CommandWriter(connection.output, encoding: load.workload.encoding)
+        var writer = writer(to: connection)
         writer.begin(request: .pullMessage, opaque: opaque)
         PullMessageHeader.write(
             into: &writer, consumerGroup: load.workload.consumerGroup, topic: load.topics[Int(cursor.queue.topic)],

@@ -11,6 +11,7 @@ actor ControlConnection {
     private let encoding: HeaderEncoding
     private let timeoutMilliseconds: Int64
     private let tls: TLSContext?
+    private let signer: RequestSigner?
     private var connection: Connection?
     private var waiting: [Int32: CheckedContinuation<Answer, any Error>] = [:]
     private var nextOpaque: Int32 = 1
@@ -23,13 +24,15 @@ actor ControlConnection {
     }
 
     init(
-        _ loop: EventLoop, address: String, encoding: HeaderEncoding, timeoutMilliseconds: Int64, tls: TLSContext? = nil
+        _ loop: EventLoop, address: String, encoding: HeaderEncoding, timeoutMilliseconds: Int64,
+        tls: TLSContext? = nil, credentials: Credentials? = nil
     ) {
         self.loop = loop
         self.address = address
         self.encoding = encoding
         self.timeoutMilliseconds = timeoutMilliseconds
         self.tls = tls
+        signer = credentials.flatMap { RequestSigner($0) }
     }
 
     /// - Throws: ``CommandFailure`` when the address makes no sense or nobody answers there.
@@ -70,6 +73,7 @@ actor ControlConnection {
         let opaque = nextOpaque
         nextOpaque += 1
         var writer = CommandWriter(connection.output, encoding: encoding)
+        writer.signer = signer
         writer.begin(request: code, opaque: opaque)
         fields(&writer)
         writer.beginBody()

@@ -14,6 +14,8 @@ struct FloodLoad: Sendable {
         case connections
         /// Well-formed requests that no server knows, many on each connection.
         case requests
+        /// TLS handshakes, many at a time, each left as soon as the server has done its part.
+        case handshakes
     }
 
     struct Result: Equatable, Sendable {
@@ -21,6 +23,8 @@ struct FloodLoad: Sendable {
         /// Connections that could not be opened, or were closed before anything was sent.
         var refused = 0
         var bytes = 0
+        /// Of ``Kind/handshakes``: those that the server has done its part of.
+        var answered = 0
     }
 
     var kind: Kind
@@ -31,20 +35,52 @@ struct FloodLoad: Sendable {
     /// The address of loopback that the flood comes from, so that it can be told from other clients.
     var source: UInt32 = 0x7F00_0002
 
-    /// Opens one connection after the other. Takes the calling thread.
+    /// Handshakes under way at a time, fewer than a server takes from one address.
+    private static let handshakesAtOnce = 200
+
+    /// Opens one connection after the other, and of handshakes many. Takes the calling thread.
     func run() -> Result {
         var result = Result()
         let begin = Self.now()
         let content = content()
+        var open: [pollfd] = []
+        defer { for descriptor in open { close(descriptor.fd) } }
         while Self.now() - begin < seconds {
             if let rate {
                 let due = begin + Double(result.connections + result.refused) / Double(rate)
                 let wait = due - Self.now()
                 if wait > 0 { poll(nil, 0, Int32((min(wait, seconds) * 1_000).rounded(.up))) }
             }
-            once(content, &result)
+            guard kind == .handshakes else {
+                once(content, &result)
+                continue
+            }
+            if let socket = beginHandshake(content, &result) {
+                open.append(pollfd(fd: socket, events: Int16(POLLIN), revents: 0))
+            }
+            let isFull = open.count >= Self.handshakesAtOnce
+            leaveAnswered(&open, waitMilliseconds: isFull ? 100 : 0, &result)
         }
         return result
+    }
+
+    private func beginHandshake(_ hello: [UInt8], _ result: inout Result) -> Int32? {
+        guard let socket = connected(&result) else { return nil }
+        let sent = hello.withUnsafeBytes { Glibc.send(socket, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
+        if sent > 0 { result.bytes += sent }
+        return socket
+    }
+
+    /// Closes the connections on which the server has said something, or which it has closed.
+    private func leaveAnswered(_ open: inout [pollfd], waitMilliseconds: Int32, _ result: inout Result) {
+        guard poll(&open, nfds_t(open.count), waitMilliseconds) > 0 else { return }
+        for descriptor in open where descriptor.revents != 0 {
+            var byte: UInt8 = 0
+            // An alert, or nothing, is no answer: the first byte of one is 0x16.
+            if recv(descriptor.fd, &byte, 1, Int32(MSG_DONTWAIT)) == 1, byte == 0x16 { result.answered += 1 }
+            close(descriptor.fd)
+        }
+        open.removeAll { $0.revents != 0 }
     }
 
     private static func now() -> Double {
@@ -53,18 +89,25 @@ struct FloodLoad: Sendable {
         return Double(time.tv_sec) + Double(time.tv_nsec) / 1e9
     }
 
-    private func once(_ content: [UInt8], _ result: inout Result) {
+    /// A connected socket; nil when there is none.
+    private func connected(_ result: inout Result) -> Int32? {
         let socket = Glibc.socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-        guard socket >= 0 else { return }
-        defer { close(socket) }
+        guard socket >= 0 else { return nil }
         // Without it the ports of closed connections would be used up within seconds.
         var reset = linger(l_onoff: 1, l_linger: 0)
         setsockopt(socket, SOL_SOCKET, SO_LINGER, &reset, socklen_t(MemoryLayout<linger>.size))
         guard connect(socket) else {
             result.refused += 1
-            return
+            close(socket)
+            return nil
         }
         result.connections += 1
+        return socket
+    }
+
+    private func once(_ content: [UInt8], _ result: inout Result) {
+        guard let socket = connected(&result) else { return }
+        defer { close(socket) }
         guard !content.isEmpty else { return }
         let sent = content.withUnsafeBytes {
             Glibc.send(socket, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
@@ -103,6 +146,7 @@ struct FloodLoad: Sendable {
         let buffer = ByteBuffer()
         switch kind {
         case .connections: return []
+        case .handshakes: return Self.clientHello()
         case .garbage:
             let random = SeededRandom(seed: 1)
             return (0..<1_024).map { _ in UInt8(truncatingIfNeeded: random.next()) }
@@ -121,10 +165,36 @@ struct FloodLoad: Sendable {
         return buffer.bytes.array()
     }
 
+    /// The first record of a client that speaks TLS 1.3 (RFC 8446 §4.1.2), with a key share that makes the server agree on a
+    /// key and sign at once. Any 32 bytes are a public key of X25519, so it costs the client nothing.
+    private static func clientHello() -> [UInt8] {
+        let random = SeededRandom(seed: 2)
+        func bytes(_ count: Int) -> [UInt8] { (0..<count).map { _ in UInt8(truncatingIfNeeded: random.next()) } }
+        func sized(_ width: Int, _ content: [UInt8]) -> [UInt8] {
+            (0..<width).reversed().map { UInt8(truncatingIfNeeded: content.count >> (8 * $0)) } + content
+        }
+        func `extension`(_ type: UInt8, _ content: [UInt8]) -> [UInt8] { [0, type] + sized(2, content) }
+        let extensions =
+            // supported_groups: X25519, P-256
+            `extension`(10, sized(2, [0x00, 0x1D, 0x00, 0x17]))
+            // signature_algorithms: ECDSA with P-256, RSA-PSS, RSA
+            + `extension`(13, sized(2, [0x04, 0x03, 0x08, 0x04, 0x04, 0x01]))
+            // supported_versions: TLS 1.3
+            + `extension`(43, sized(1, [0x03, 0x04]))
+            // key_share
+            + `extension`(51, sized(2, [0x00, 0x1D] + sized(2, bytes(32))))
+        // version, random, no session, AES-128-GCM and two of TLS 1.2, no compression
+        let hello =
+            [0x03, 0x03] + bytes(32) + [0] + sized(2, [0x13, 0x01, 0xC0, 0x2B, 0xC0, 0x2F]) + [1, 0]
+            + sized(2, extensions)
+        return [0x16, 0x03, 0x01] + sized(2, [1] + sized(3, hello))
+    }
+
     static func table(_ result: Result) -> OutputTable {
-        var table = OutputTable(["connections", "refused", "bytes"])
+        var table = OutputTable(["connections", "refused", "bytes", "answered"])
         table.append([
             .integer(Int64(result.connections)), .integer(Int64(result.refused)), .integer(Int64(result.bytes)),
+            .integer(Int64(result.answered)),
         ])
         return table
     }

@@ -42,7 +42,8 @@ public enum HardshipCommands {
             host: host, port: port, role: ConnectionsLoad.Role(rawValue: invocation.text("role")) ?? .producers,
             count: invocation.integer("connections"), topic: invocation.text("topic"),
             holdMilliseconds: duration.seconds * 1_000 + duration.attoseconds / 1_000_000_000_000_000,
-            serverPID: invocation.optionalText("server-pid").flatMap { Int($0) })
+            serverPID: invocation.optionalText("server-pid").flatMap { Int($0) },
+            tls: try ServerTrust.context(invocation), credentials: try ServerTrust.credentials(invocation))
         let result = load.run()
         invocation.print(ConnectionsLoad.table(result))
         return result.failed + result.lost == 0 ? .success : .failure
@@ -57,7 +58,8 @@ public enum HardshipCommands {
         options: target + [
             CommandOption(
                 "kind", .choice(FloodLoad.Kind.allCases.map(\.rawValue)), default: "garbage",
-                "garbage is no frame; headers cannot be read; connections close at once; requests are of an unknown kind"
+                "garbage is no frame; headers cannot be read; connections close at once; requests are of an unknown kind; "
+                    + "handshakes of TLS, 200 at a time, are left when the server has done its part"
             ),
             CommandOption("rate", .integer(1...1_000_000), "Connections a second; without it, as many as can be"),
             CommandOption("duration", short: "d", .duration, default: "10s", "For how long"),

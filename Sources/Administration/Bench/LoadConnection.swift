@@ -12,6 +12,8 @@ class LoadConnection: ConnectionHandler {
     let host: String
     let port: Int
     private let tls: TLSContext?
+    private let encoding: HeaderEncoding
+    private let signer: RequestSigner?
     private let options: ConnectionOptions
     private let clock = SystemClock()
     private(set) var connection: Connection?
@@ -25,11 +27,13 @@ class LoadConnection: ConnectionHandler {
     /// Between two attempts to come back.
     private static let redialMilliseconds: Int64 = 200
 
-    init(_ loop: EventLoop, host: String, port: Int, tls: TLSContext?) {
+    init(_ loop: EventLoop, host: String, port: Int, workload: Workload) {
         self.loop = loop
         self.host = host
         self.port = port
-        self.tls = tls
+        tls = workload.tls
+        encoding = workload.encoding
+        signer = workload.signer
         var options = ConnectionOptions.client
         // Requests wait in their schedule rather than in the output, which so keeps its memory.
         options.outputHighWatermark = 256 * 1024
@@ -70,6 +74,13 @@ class LoadConnection: ConnectionHandler {
     }
 
     var now: Int64 { clock.monotonic.nanoseconds }
+
+    /// What writes requests to `connection`, signed if they are to be.
+    func writer(to connection: Connection) -> CommandWriter {
+        var writer = CommandWriter(connection.output, encoding: encoding)
+        writer.signer = signer
+        return writer
+    }
 
     // MARK: - For subclasses
 

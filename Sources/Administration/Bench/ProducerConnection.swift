@@ -30,7 +30,7 @@ final class ProducerConnection: LoadConnection {
         batchSize = load.workload.batchSize
         bodySize = load.workload.bodySize
         wallClock = loop.clock
-        super.init(loop, host: target.host, port: target.port, tls: load.workload.tls)
+        super.init(loop, host: target.host, port: target.port, workload: load.workload)
     }
 
     var hasUnanswered: Bool { !inFlight.isEmpty }
@@ -91,7 +91,7 @@ final class ProducerConnection: LoadConnection {
             let place = Self.offset(ofID: span.extracting(id)),
             let queueOffset = header.value("queueOffset", in: span)
         else { return }
-        var writer = CommandWriter(connection.output, encoding: load.workload.encoding)
+        var writer = writer(to: connection)
         writer.begin(request: .endTransaction, opaque: 0, isOneway: true)
         writer.field("producerGroup", load.workload.producerGroup)
         writer.field("tranStateTableOffset", span.extracting(queueOffset))

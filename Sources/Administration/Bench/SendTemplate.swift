@@ -33,6 +33,10 @@ final class SendTemplate {
     private let due: Int?
     private let delay: Int64
     private let delaySpread: UInt64
+    /// Signs each send anew, when they are to be signed.
+    private let signer: RequestSigner?
+    private let signature: Int
+    private let headerEnd: Int
 
     private var milliseconds: Int64
 
@@ -48,13 +52,16 @@ final class SendTemplate {
         batchSize = workload.batchSize
         milliseconds = Self.anyMilliseconds
         frame = ByteBuffer()
-        let bodyStart = Self.write(workload, run: run, queueDigits: queueDigits, to: frame)
+        signer = workload.signer
+        let bodyStart = Self.write(workload, run: run, queueDigits: queueDigits, signer, to: frame)
+        headerEnd = bodyStart
         size = frame.count
 
         let fields = HeaderFields(of: frame)
         topicNumber = fields.position("b").upperBound - workload.topicDigits
         queueNumber = fields.position("e").lowerBound
         timestamp = fields.position("g").lowerBound
+        signature = signer == nil ? 0 : fields.position("Signature").lowerBound
         opaque = Self.opaquePosition(in: frame, workload.encoding, header: fields.frame.header)
 
         let entry = Self.entryProperties(workload, run: run)
@@ -92,6 +99,9 @@ final class SendTemplate {
             fill(target, producer: producer, sequence: sequence, intended: intended)
             return size
         }
+        guard let signer else { return }
+        let start = buffer.count - size
+        signer.sign(buffer, from: start, headerEnd: start + headerEnd, encoding: encoding, place: start + signature)
     }
 
     @inline(__always)
@@ -137,12 +147,15 @@ final class SendTemplate {
 
     /// Writes the frame.
     /// - Returns: where its body starts.
-    private static func write(_ workload: Workload, run: UInt64, queueDigits: Int, to buffer: ByteBuffer) -> Int {
+    private static func write(
+        _ workload: Workload, run: UInt64, queueDigits: Int, _ signer: RequestSigner?, to buffer: ByteBuffer
+    ) -> Int {
         let isBatch = workload.batchSize > 1
         let ofHeader = isBatch ? headerProperties(ofBatch: workload) : entryProperties(workload, run: run)
         var widest: Int32 = 1
         for _ in 1..<queueDigits { widest *= 10 }
         var writer = CommandWriter(buffer, encoding: workload.encoding)
+        writer.signer = signer
         writer.begin(request: isBatch ? .sendBatchMessage : .sendMessageV2, opaque: anyOpaque)
         SendMessageHeader.write(
             into: &writer, producerGroup: workload.producerGroup, topic: workload.topicName(0),

@@ -29,6 +29,8 @@ struct Workload: Sendable, Equatable {
     var encoding = HeaderEncoding.json
     /// How to speak TLS; nil speaks plainly.
     var tls: TLSContext?
+    /// Who signs the requests; nil signs none.
+    var credentials: Credentials?
     var threads = 1
     var end = End.nanoseconds(10_000_000_000)
     var warmUpNanoseconds: Int64 = 0
@@ -69,6 +71,9 @@ struct Workload: Sendable, Equatable {
     var subscription = SubscriptionSource.header
     var commits = false
     var consumerGroup = "apus_bench_consumers"
+
+    /// Signs for one connection, or one thread.
+    var signer: RequestSigner? { credentials.flatMap { RequestSigner($0) } }
 
     var produces: Bool { kind != .consume }
     var consumes: Bool { kind != .produce }

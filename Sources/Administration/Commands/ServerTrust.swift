@@ -11,7 +11,7 @@ enum ServerTrust {
         "credentials", .path,
         "File with accessKey and secretKey lines to sign requests with; else APUS_ACCESS_KEY and APUS_SECRET_KEY")
 
-    static let tlsOptions: [CommandOption] = [
+    private static let tlsOptions: [CommandOption] = [
         CommandOption("tls", .flag, "Speak TLS; the other --tls options imply it"),
         CommandOption(
             "tls-trust", .path, "File of the roots that servers' certificates must lead to; else the system's"),
@@ -30,6 +30,16 @@ enum ServerTrust {
         result.certificatePath = invocation.optionalText("tls-certificate")
         result.keyPath = invocation.optionalText("tls-key")
         return result
+    }
+
+    /// The same, ready for connections.
+    static func context(_ invocation: Invocation) throws(CommandFailure) -> TLSContext? {
+        guard let configuration = tls(invocation) else { return nil }
+        do throws(TLSError) {
+            return try TLSContext(client: configuration)
+        } catch {
+            throw CommandFailure(.usage, "TLS cannot be used: \(error)")
+        }
     }
 
     /// From a file or the environment, never from the command line, which every user of the machine can see. Nil when neither

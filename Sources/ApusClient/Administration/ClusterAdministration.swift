@@ -48,7 +48,7 @@ public struct ClusterAdministration: Sendable {
     }
 
     /// Addresses of the brokers that a change goes to.
-    private func targets(
+    func targets(
         _ cluster: String?, _ broker: String?, _ timeout: Duration?
     ) async throws(ClientError) -> [String] {
         if let broker { return [broker] }

@@ -46,8 +46,8 @@ public enum AddressPattern: Hashable, Sendable {
         return result
     }
 
-    /// At commas outside of braces.
-    private static func split(_ text: String) -> [String] {
+    /// The patterns of `text` one by one, whether they are any or not: cut at commas outside of braces.
+    public static func split(_ text: String) -> [String] {
         var parts = [""]
         var depth = 0
         for character in text where character != " " {

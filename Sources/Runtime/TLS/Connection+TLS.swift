@@ -1,18 +1,23 @@
 import Base
 import Bytes
 import CLibuv
+import Glibc
 import Telemetry
 
 /// A connection's TLS, from the wait for the first byte on.
 ///
-///     first byte 0x16 ──► handshake ──► established
-///        │ another
+///     first byte 0x16 ──► waiting ──► handshake ──► established
+///        │ another           if others had their share
 ///        └──► plain: `Connection.isPlain`, and nothing of this is left
 struct ConnectionTLS {
     /// Who decides, at a listener's connection.
     var server: TLSServer?
     /// Nil until the first byte has come.
     var filter: TLSFilter?
+    /// The server counts its handshake among those that have not ended.
+    var isCounted = false
+    /// The handshake waits for its turn; what the client sent lies in the connection's input, and no more is read.
+    var isWaiting = false
     /// When the handshake must be over; nil when it is, and while a plain client may still be waited for.
     var deadline: MonotonicTime?
     /// Records that wait to be written.
@@ -53,7 +58,7 @@ extension Connection {
         isPlain = false
         tls = ConnectionTLS(filter: filter, handshakeEnded: ended)
         guard open(listener: nil, { _ in HandshakeHandler() }) else { return ended("the connection is gone") }
-        do throws(TLSError) { try filter.begin() } catch { return handshakeFailed(error.description, .abort) }
+        do throws(TLSError) { try filter.begin() } catch { return endHandshake(error.description, .abort) }
         takeRecords()
     }
 
@@ -94,14 +99,14 @@ extension Connection {
         }
         buffer.appendUninitialized(result) { _ in result }
         noteTraffic(result)
-        switch tls?.server?.judge(buffer.bytes.byte(at: 0)) {
+        switch tls?.server?.judge(buffer.bytes.byte(at: 0), of: peer, loop.peers) {
         case .plain, nil:
             isPlain = true
             tls = nil
             if gathering != nil { markDirty() }
             deliver(buffer)
             resumeReadingIfAllowed()
-        case .tls(let context): acceptTLS(context, buffer)
+        case .tls(let context): beginHandshake(context, buffer)
         case .refused(let reason):
             buffer.removeAll()
             tls?.server?.refusedConnection(peer, reason, at: loop.turnClock.monotonic)
@@ -109,14 +114,48 @@ extension Connection {
         }
     }
 
+    private func beginHandshake(_ context: TLSContext, _ first: ByteBuffer) {
+        guard let server = tls?.server else { return }
+        server.handshakeBegan(self)
+        tls?.isCounted = true
+        setDeadline(server.handshakeMilliseconds)
+        guard !server.mayBegin(at: loop.clock.monotonic) else { return acceptTLS(context, first) }
+        tls?.isWaiting = true
+        keep(first)
+        account()
+        pauseReading()
+        server.wait(self)
+    }
+
+    /// The turn of this connection has come.
+    func beginWaitingHandshake() {
+        guard isOpen, tls?.isWaiting == true, let context = tls?.server?.context, let first = input else { return }
+        tls?.isWaiting = false
+        guard !isPeerGone else { return close(.peerClosed, .abort) }
+        input = nil
+        isPaused = false
+        acceptTLS(context, first)
+        loop.buffers.recycle(first)
+        account()
+    }
+
+    /// Whether the peer has closed, which nobody noticed while nothing was read: a handshake would be work for nothing.
+    private var isPeerGone: Bool {
+        var descriptor: Int32 = -1
+        guard uv_fileno(handle(socket), &descriptor) == 0 else { return true }
+        var byte: UInt8 = 0
+        let count = recv(descriptor, &byte, 1, Int32(MSG_PEEK | MSG_DONTWAIT))
+        return count == 0 || count < 0 && errno != EAGAIN
+    }
+
     private func acceptTLS(_ context: TLSContext, _ first: ByteBuffer) {
-        guard let server = tls?.server, let filter = try? TLSFilter(context, loop.wire) else {
+        let begin = loop.clock.monotonic
+        guard let filter = try? TLSFilter(context, loop.wire) else {
             first.removeAll()
             return close("no memory for TLS", .abort)
         }
-        server.handshakeBegan()
+        charge(since: begin)
         tls?.filter = filter
-        setDeadline(server.handshakeMilliseconds)
         // The content goes to the buffer that these records are in.
         let records = loop.records
         records.append(first.bytes)
@@ -124,9 +163,15 @@ extension Connection {
         decrypt(records, filter)
     }
 
+    /// Counts time against what handshakes of this server may take.
+    private func charge(since begin: MonotonicTime) {
+        tls?.server?.charge(loop.clock.monotonic.nanoseconds - begin.nanoseconds)
+    }
+
     /// Shows the handler what the records hold.
     private func decrypt(_ records: ByteBuffer, _ filter: TLSFilter) {
         let wasEstablished = filter.isEstablished
+        let begin = wasEstablished ? nil : loop.clock.monotonic
         let content = bufferForContent()
         let before = content.count
         var isMoreComing = true
@@ -136,7 +181,8 @@ extension Connection {
         }
         records.removeAll()
         takeRecords()
-        if !wasEstablished, filter.isEstablished { established(filter) }
+        if let begin { charge(since: begin) }
+        if !wasEstablished, filter.isEstablished { endHandshake(nil) }
         if content.count > before, isOpen { deliver(content) } else { keep(content) }
         if let failure {
             recordsFailed(failure.description)
@@ -147,42 +193,39 @@ extension Connection {
         }
     }
 
-    private func established(_ filter: TLSFilter) {
-        tls?.deadline = nil
-        tls?.server?.handshakeEnded(established: true)
-        loop.log.debug("TLS", ["peer": "\(peer)", "version": filter.version])
-        if gathering != nil { markDirty() }
+    // MARK: - The handshake's end
+
+    /// The handshake is over. After a failure the connection closes, behind the alert that tells the peer why, if there is one.
+    /// Whoever began a client's handshake hears of it, once.
+    func endHandshake(_ failure: String?, _ mode: CloseMode = .afterFlush) {
         let ended = tls?.handshakeEnded
         tls?.handshakeEnded = nil
-        ended?(nil)
+        tls?.deadline = nil
+        if let failure {
+            tls?.server?.complain("TLS handshake failed", peer, failure, loop.turnClock.monotonic)
+            close(.broken("TLS: " + failure), mode)
+        } else {
+            tls?.server?.handshakeEnded(self, established: true)
+            tls?.isCounted = false
+            loop.log.debug("TLS", ["peer": "\(peer)", "version": tls?.filter?.version ?? ""])
+            if gathering != nil { markDirty() }
+        }
+        ended?(failure)
     }
-
-    // MARK: - Failing
 
     /// Whether the time for the handshake is over.
     func isHandshakeOverdue(_ now: MonotonicTime) -> Bool { tls?.deadline.map { $0 <= now } ?? false }
 
     private func recordsFailed(_ reason: String) {
-        guard tls?.filter?.isEstablished == true else { return handshakeFailed(reason, .afterFlush) }
+        guard tls?.filter?.isEstablished == true else { return endHandshake(reason, .afterFlush) }
         tls?.server?.complain("TLS connection broken", peer, reason, loop.turnClock.monotonic)
         close(.broken("TLS: " + reason), .afterFlush)
-    }
-
-    /// Closes the connection; after the alert that tells the peer why, if there is one.
-    func handshakeFailed(_ reason: String, _ mode: CloseMode) {
-        tls?.server?.complain("TLS handshake failed", peer, reason, loop.turnClock.monotonic)
-        let ended = tls?.handshakeEnded
-        tls?.handshakeEnded = nil
-        close(.broken("TLS: " + reason), mode)
-        ended?(reason)
     }
 
     /// The socket closes.
     func endTLS() {
         guard let tls else { return }
-        if let server = tls.server, let filter = tls.filter, !filter.isEstablished {
-            server.handshakeEnded(established: false)
-        }
+        if tls.isCounted { tls.server?.handshakeEnded(self, established: false) }
         if let records = tls.records { loop.buffers.recycle(records) }
         self.tls = nil
         tls.handshakeEnded?("the connection ended during the handshake")

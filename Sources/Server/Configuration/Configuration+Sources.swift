@@ -78,7 +78,7 @@ extension Configuration {
         return String(decoding: bytes, as: UTF8.self)
     }
 
-    private static let fileSizeMaximum = 1_048_576
+    static let fileSizeMaximum = 1_048_576
 
     private static func cannotRead(_ path: String) -> ConfigurationError {
         ConfigurationError(problems: ["\(path): cannot be read (\(String(cString: strerror(errno))))"])

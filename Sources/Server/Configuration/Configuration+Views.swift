@@ -18,6 +18,14 @@ public struct ListenerSettings: Sendable {
     public var idleTime: Duration
 }
 
+/// How many TLS handshakes there may be, and what they may take.
+public struct HandshakeSettings: Equatable, Sendable {
+    public var maximum: Int
+    public var perAddressMaximum: Int
+    public var sharePercent: Int
+    public var limitsLoopback: Bool
+}
+
 /// Who gets TLS, who may do what, and how this process approaches other servers. Paths are empty where there is none.
 public struct SecuritySettings: Sendable {
     /// `disabled`, `permissive` or `enforcing`.
@@ -29,6 +37,7 @@ public struct SecuritySettings: Sendable {
     public var clientAuthentication: String
     public var clientTrust: String
     public var handshakeTimeout: Duration
+    public var handshakes: HandshakeSettings
     public var outgoing: OutgoingTLSSettings
     public var controlsAccess: Bool
     public var accessFile: String
@@ -190,6 +199,9 @@ extension Configuration {
             tlsMode: text("tls.server.mode"), certificate: text("tls.server.certPath"), key: text("tls.server.keyPath"),
             keyPassword: text("tls.server.keyPassword"), clientAuthentication: text("tls.server.need.client.auth"),
             clientTrust: text("tls.server.trustCertPath"), handshakeTimeout: duration("tlsHandshakeTimeout"),
+            handshakes: HandshakeSettings(
+                maximum: integer("maximumTlsHandshakes"), perAddressMaximum: integer("maximumTlsHandshakesPerAddress"),
+                sharePercent: integer("tlsHandshakeShare"), limitsLoopback: boolean("limitsLoopback")),
             outgoing: OutgoingTLSSettings(
                 isEnabled: boolean("tls.enable") || text("tls.server.mode") == "enforcing",
                 trust: text("tls.client.trustCertPath"), certificate: text("tls.client.certPath"),

@@ -29,6 +29,17 @@ extension Setting {
             "tlsHandshakeTimeout", .duration(.milliseconds, 100...600_000), "10000", in: any,
             "A client that has not finished its handshake by then is closed. Not RocketMQ's."),
         Setting(
+            "tlsHandshakeShare", .integer(1...100), "20", in: any,
+            "Percent of a process's loop that TLS handshakes may take; what comes faster waits for its turn, up to "
+                + "tlsHandshakeTimeout. Not RocketMQ's."),
+        Setting(
+            "maximumTlsHandshakes", .integer(1...65_536), "1024", in: any,
+            "TLS handshakes under way and waiting; further ones are closed at once. Each may take 128 KiB. Not RocketMQ's."
+        ),
+        Setting(
+            "maximumTlsHandshakesPerAddress", .integer(1...65_536), "256", in: any,
+            "The same from one address; from those of this machine only with limitsLoopback. Not RocketMQ's."),
+        Setting(
             "tls.enable", .boolean, "false",
             "The broker uses TLS towards name servers and other brokers; it does so too when tls.server.mode is enforcing."
         ),

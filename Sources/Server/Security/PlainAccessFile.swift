@@ -1,4 +1,7 @@
+import Base
 import BrokerCore
+import Model
+import RemotingProtocol
 
 /// RocketMQ's `plain_acl.yml` (RocketMQ reference §1.12):
 ///
@@ -16,64 +19,99 @@ import BrokerCore
 ///       groupPerms:
 ///       - billing=SUB
 ///
-/// Unknown keys are errors: a permission that is spelled wrong must not be passed over. `dataVersion`, which RocketMQ's tools
-/// add, is.
-enum PlainAccessFile {
+///     dataVersion:                   written with each change by request
+///     - counter: 1
+///       timestamp: 1700000000000
+///
+/// Unknown keys are errors: a permission that is spelled wrong must not be passed over.
+struct PlainAccessFile {
+    /// What the file says, as it is spelled there.
+    var config = AclConfig()
+    var version = DataVersion()
+    /// What that means.
+    private(set) var rules = AccessRules()
+
     private static let keyLengthMinimum = 6
 
     /// - Throws: what is wrong, and in which line.
-    static func parse(_ text: String) throws(BlockTextError) -> AccessRules {
+    static func parse(_ text: String) throws(BlockTextError) -> AccessRules { try PlainAccessFile(text).rules }
+
+    /// - Throws: what is wrong, and in which line.
+    init(_ text: String) throws(BlockTextError) {
         var accounts: [AccessAccount] = []
         var trusted: [AddressPattern] = []
         let document = try BlockText(text)
         for member in try document.members("the file") {
             switch member.key {
             case "globalWhiteRemoteAddresses":
-                for text in try member.value.texts(member.key) { trusted += try addresses(text, member.key) }
+                for text in try member.value.texts(member.key) {
+                    trusted += try Self.addresses(text, member.key)
+                    config.globalWhiteAddresses.append(text.text)
+                }
             case "accounts":
                 for item in try member.value.items(member.key) {
-                    let account = try account(item)
+                    let (account, spelling) = try Self.account(item)
                     guard !accounts.contains(where: { $0.accessKey == account.accessKey }) else {
                         throw BlockTextError(
                             line: item.line, reason: "accounts: accessKey \(account.accessKey) stands there twice")
                     }
                     accounts.append(account)
+                    config.accounts.append(spelling)
                 }
-            case "dataVersion": continue
-            default: throw unknown(member, in: "the file")
+            case "dataVersion": version = Self.version(member.value)
+            default: throw Self.unknown(member, in: "the file")
             }
         }
-        return AccessRules(accounts: accounts, trustedAddresses: trusted)
+        rules = AccessRules(accounts: accounts, trustedAddresses: trusted)
     }
 
-    private static func account(_ item: BlockText) throws(BlockTextError) -> AccessAccount {
+    /// What cannot be read is no version: nothing hangs on it.
+    private static func version(_ value: BlockText) -> DataVersion {
+        guard let members = try? value.items("dataVersion").first?.members("dataVersion") else { return DataVersion() }
+        func number(_ key: String) -> Int64 {
+            members.first { $0.key == key }.flatMap { try? $0.value.text(key) }.flatMap { Int64($0) } ?? 0
+        }
+        return DataVersion(timestamp: Timestamp(milliseconds: number("timestamp")), counter: number("counter"))
+    }
+
+    private static func account(
+        _ item: BlockText
+    ) throws(BlockTextError) -> (account: AccessAccount, spelling: PlainAccessConfig) {
         let members = try item.members("an account")
         var result = AccessAccount(
             accessKey: try key("accessKey", members, item.line), secretKey: try key("secretKey", members, item.line))
+        var spelling = PlainAccessConfig(accessKey: result.accessKey, secretKey: result.secretKey)
         for member in members {
             switch member.key {
             case "accessKey", "secretKey": continue
             case "whiteRemoteAddress":
                 if let text = try member.value.text(member.key) {
                     result.trustedAddresses = try addresses((text, member.line), member.key)
+                    spelling.whiteRemoteAddress = text
                 }
-            case "admin": result.isAdministrator = try boolean(member)
+            case "admin":
+                result.isAdministrator = try boolean(member)
+                spelling.isAdministrator = result.isAdministrator
             case "defaultTopicPerm":
                 if let text = try member.value.text(member.key) {
                     result.topicDefault = try permissions(text, member.line, member.key)
+                    spelling.defaultTopicPermission = text
                 }
             case "defaultGroupPerm":
                 if let text = try member.value.text(member.key) {
                     result.groupDefault = try permissions(text, member.line, member.key)
+                    spelling.defaultGroupPermission = text
                 }
             case "topicPerms":
                 for row in try rows(member) { result.setTopic(row.name, row.permissions) }
+                spelling.topicPermissions = try member.value.texts(member.key).map(\.text)
             case "groupPerms":
                 for row in try rows(member) { result.setGroup(row.name, row.permissions) }
+                spelling.groupPermissions = try member.value.texts(member.key).map(\.text)
             default: throw unknown(member, in: "an account")
             }
         }
-        return result
+        return (result, spelling)
     }
 
     // MARK: - Values

@@ -1,6 +1,7 @@
 import Base
 import BrokerCore
 import Glibc
+import Model
 import RemotingFrontend
 import RemotingProtocol
 import Runtime
@@ -18,11 +19,18 @@ final class ServerSecurity {
     private let log: Log
     private var certificateFiles: FileWatch
     private var accessFile: FileWatch
+    /// What was read last and was right.
+    private var access: PlainAccessFile?
+    /// Changes of accounts by request that are not made yet; the first one is under way.
+    private var changes: [(change: AccountChange, completion: (AccountChangeFailure?) -> Void)] = []
+    private weak var loop: EventLoop?
     /// Of what this process shows to other servers, and whom of them it believes.
     private var outgoingFiles: FileWatch
 
     /// Time between two looks at the files. A look is a few calls of stat, so it is made on the loop.
     private static let intervalMilliseconds: Int64 = 1_000
+    /// Changes of accounts that may wait.
+    static let changesMaximum = 64
 
     /// - Throws: ``ServerError``: which file is wrong, and how.
     init(_ settings: SecuritySettings, clock: any Clock, log: Log) throws(ServerError) {
@@ -36,21 +44,25 @@ final class ServerSecurity {
         do throws(TLSError) {
             tls = try TLSServer(
                 TLSServer.Mode(rawValue: settings.tlsMode) ?? .permissive, configuration,
-                handshakeMilliseconds: settings.handshakeTimeout.milliseconds, log: log)
+                handshakeMilliseconds: settings.handshakeTimeout.milliseconds,
+                limits: settings.handshakes.limits, log: log)
         } catch {
             throw ServerError("TLS cannot be used: \(error)")
         }
         outgoing = OutgoingSecurity(
             tls: try Self.outgoingTLS(settings), signer: try Self.signer(settings.credentialsFile))
+        access = settings.controlsAccess ? try Self.accessFile(settings.accessFile) : nil
         requestGuard = RequestGuard(
-            rules: settings.controlsAccess ? try Self.rules(settings.accessFile) : nil,
-            allowsRemoteAdministration: settings.allowsRemoteAdministration, clock: clock, log: log)
+            rules: access?.rules, allowsRemoteAdministration: settings.allowsRemoteAdministration, clock: clock,
+            log: log)
+        if settings.controlsAccess { requestGuard.accountStore = self }
         let files: [String?] = [configuration?.keyPath, accessFile.paths.first, settings.credentialsFile]
         for case let path? in files where !path.isEmpty { warnIfReadableByAll(path) }
     }
 
     /// Begins to look at the files.
     func watch(on loop: EventLoop) {
+        self.loop = loop
         loop.onSignal(SIGHUP) { [weak self] in self?.reload() }
         loop.schedule(
             afterMilliseconds: Self.intervalMilliseconds, repeatingEveryMilliseconds: Self.intervalMilliseconds
@@ -86,9 +98,10 @@ final class ServerSecurity {
     private func reloadAccounts() {
         guard let path = accessFile.paths.first else { return }
         do throws(ServerError) {
-            let rules = try Self.rules(path)
-            requestGuard.replace(rules)
-            log.notice("accounts read again", ["file": path, "accounts": "\(rules.accounts.count)"])
+            let file = try Self.accessFile(path)
+            access = file
+            requestGuard.replace(file.rules)
+            log.notice("accounts read again", ["file": path, "accounts": "\(file.rules.accounts.count)"])
         } catch {
             log.error("accounts not read: those from before stay in force", ["reason": error.description])
         }
@@ -130,7 +143,7 @@ final class ServerSecurity {
         }
     }
 
-    private static func rules(_ path: String) throws(ServerError) -> AccessRules {
+    private static func accessFile(_ path: String) throws(ServerError) -> PlainAccessFile {
         let text: String
         do throws(ConfigurationError) {
             text = try Configuration.readText(path)
@@ -138,7 +151,7 @@ final class ServerSecurity {
             throw ServerError("access control cannot be used: \(error.description)")
         }
         do throws(BlockTextError) {
-            return try PlainAccessFile.parse(text)
+            return try PlainAccessFile(text)
         } catch {
             throw ServerError("access control cannot be used: \(path): \(error.description)")
         }
@@ -147,6 +160,72 @@ final class ServerSecurity {
     private func warnIfReadableByAll(_ path: String) {
         guard FileWatch.isReadableByAll(path) else { return }
         log.warning("a file with secrets can be read by every user of this machine; chmod 600", ["file": path])
+    }
+}
+
+// MARK: - Accounts by request
+
+extension ServerSecurity: AccountStore {
+    var accounts: AclConfig { access?.config ?? AclConfig() }
+    var accountsVersion: DataVersion { access?.version ?? DataVersion() }
+    var accountsPath: String { settings.accessFile }
+
+    func change(_ change: AccountChange, _ completion: @escaping (AccountChangeFailure?) -> Void) {
+        guard changes.count < Self.changesMaximum else {
+            return completion(AccountChangeFailure("too many changes of accounts wait for the disk"))
+        }
+        changes.append((change, completion))
+        if changes.count == 1 { makeNextChange() }
+    }
+
+    /// The file is read, changed and written on a worker thread: a disk that stalls stalls no client.
+    private func makeNextChange() {
+        guard let change = changes.first?.change, let loop else { return }
+        let (path, now) = (settings.accessFile, loop.clock.timestamp)
+        loop.runInBackground {
+            Self.make(change, inFile: path, at: now)
+        } _: { [weak self] failure in
+            self?.changeEnded(failure)
+        }
+    }
+
+    private static func make(
+        _ change: AccountChange, inFile path: String, at now: Timestamp
+    ) -> AccountChangeFailure? {
+        do throws(ServerError) {
+            var file = try accessFile(path)
+            do throws(AccountChangeFailure) { try file.apply(change, at: now) } catch { return error }
+            let text = file.text
+            guard text.utf8.count <= Configuration.fileSizeMaximum else {
+                return AccountChangeFailure("\(path) would be larger than 1 MiB")
+            }
+            try ReplacedFile.write(text, to: path)
+            return nil
+        } catch {
+            return AccountChangeFailure(error.description)
+        }
+    }
+
+    private func changeEnded(_ failure: AccountChangeFailure?) {
+        let completion = changes.removeFirst().completion
+        if failure == nil {
+            // What is there now, which somebody may have written since.
+            _ = accessFile.hasChanged()
+            reloadAccounts()
+        }
+        completion(failure)
+        makeNextChange()
+    }
+}
+
+extension HandshakeSettings {
+    fileprivate var limits: TLSHandshakeLimits {
+        var limits = TLSHandshakeLimits()
+        limits.maximum = maximum
+        limits.perAddressMaximum = perAddressMaximum
+        limits.includesLoopback = limitsLoopback
+        limits.sharePercent = sharePercent
+        return limits
     }
 }
 

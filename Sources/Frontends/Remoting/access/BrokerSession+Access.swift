@@ -110,6 +110,8 @@ extension BrokerSession {
         table["tlsHandshakes"] = String(tls.established)
         table["tlsHandshakesFailed"] = String(tls.failed)
         table["tlsConnectionsRefused"] = String(tls.refused)
+        table["tlsHandshakesRefused"] = String(tls.handshakesRefused)
+        table["tlsHandshakesDelayed"] = String(tls.handshakesDelayed)
     }
 
     // MARK: - Without access control

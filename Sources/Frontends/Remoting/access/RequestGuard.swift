@@ -32,6 +32,8 @@ public final class RequestGuard {
     private let log: Log
     private var throttle = LogThrottle()
     public private(set) var counters = AccessCounters()
+    /// Where requests 50 to 54 find accounts; nil without access control.
+    public weak var accountStore: (any AccountStore)?
 
     /// - Parameter rules: nil switches access control off.
     public init(
@@ -74,7 +76,9 @@ public final class RequestGuard {
     func account(
         of header: CommandHeader, body: Range<Int>, in span: RawSpan, peer: HostAddress
     ) throws(Refusal) -> AccessAccount? {
-        if rules.trusts(peer) { return nil }
+        // Who may write accounts may come back from anywhere: for that an address is not enough, unlike in RocketMQ.
+        let trustsAddresses = !header.requestCode.concernsAccounts
+        if trustsAddresses, rules.trusts(peer) { return nil }
         guard let key = header.value("AccessKey", in: span), !key.isEmpty else {
             throw refused(.signature, header, peer, accessKey: "", "No accessKey is configured")
         }
@@ -83,7 +87,7 @@ public final class RequestGuard {
             let text = Self.shown(name)
             throw refused(.signature, header, peer, accessKey: text, "No acl config for \(text)")
         }
-        if signer.account.trusts(peer) { return nil }
+        if trustsAddresses, signer.account.trusts(peer) { return nil }
         guard signer.key.verifies(header, body: body, in: span) else {
             let text = signer.account.accessKey
             throw refused(.signature, header, peer, accessKey: text, "Check signature failed for accessKey=\(text)")
@@ -93,6 +97,26 @@ public final class RequestGuard {
 
     /// What a stranger calls himself, cut to a length that a log line stands.
     private static func shown(_ name: RawSpan) -> String { name.extracting(0..<min(name.byteCount, 64)).string() }
+
+    // MARK: - What administrators change
+
+    /// What writes to the log how a change of accounts ended.
+    /// - Parameters:
+    ///   - subject: the account or the addresses; no secret.
+    ///   - accessKey: who asked for it.
+    func accountChangeNote(
+        _ event: String, _ subject: String, _ accessKey: String, _ peer: HostAddress
+    ) -> (AccountChangeFailure?) -> Void {
+        let (log, peer, subject) = (log, "\(peer)", String(subject.prefix(256)))
+        return { failure in
+            guard let failure else {
+                return log.notice(event, ["peer": peer, "accessKey": accessKey, "subject": subject])
+            }
+            log.warning(
+                "accounts not changed",
+                ["peer": peer, "accessKey": accessKey, "subject": subject, "reason": failure.remark])
+        }
+    }
 
     // MARK: - What is refused
 
@@ -155,6 +179,7 @@ extension RequestCode {
         case .updateAndCreateTopic, .updateAndCreateTopicList, .deleteTopicInBroker, .updateAndCreateStaticTopic,
             .updateAndCreateSubscriptionGroup, .updateAndCreateSubscriptionGroupList, .deleteSubscriptionGroup,
             .updateBrokerConfig, .updateAndCreateACLConfig, .deleteACLConfig, .updateGlobalWhiteAddressesConfig,
+            .getBrokerClusterACLInfo, .getBrokerClusterACLConfig,
             .invokeBrokerToResetOffset, .cloneGroupOffset, .updateAndGetGroupForbidden, .setMessageRequestMode,
             .cleanExpiredConsumeQueue, .cleanUnusedTopic, .deleteExpiredCommitLog, .resetMasterFlushOffset,
             .updateColdDataFlowControlConfig, .removeColdDataFlowControlConfig, .setCommitLogReadMode,
@@ -164,7 +189,17 @@ extension RequestCode {
         }
     }
 
-    /// The same, of requests to a name server.
+    /// Whether the request reads or changes the accounts of access control.
+    var concernsAccounts: Bool {
+        switch self {
+        case .updateAndCreateACLConfig, .deleteACLConfig, .updateGlobalWhiteAddressesConfig, .getBrokerClusterACLInfo,
+            .getBrokerClusterACLConfig:
+            true
+        default: false
+        }
+    }
+
+    /// Whether the request to a name server changes what operators have set.
     var isNameServerAdministration: Bool {
         switch self {
         case .putKVConfig, .deleteKVConfig, .wipeWritePermOfBroker, .addWritePermOfBroker, .deleteTopicInNameServer,

@@ -78,6 +78,8 @@ public struct RequestCode: RawRepresentable, Hashable, Sendable, CustomStringCon
     @inlinable public static var getBrokerClusterACLInfo: Self { Self(52) }
     /// `UPDATE_GLOBAL_WHITE_ADDRS_CONFIG`.
     @inlinable public static var updateGlobalWhiteAddressesConfig: Self { Self(53) }
+    /// `GET_BROKER_CLUSTER_ACL_CONFIG`; up to 4.9.7.
+    @inlinable public static var getBrokerClusterACLConfig: Self { Self(54) }
     /// `GET_TIMER_CHECK_POINT` (5.x).
     @inlinable public static var getTimerCheckPoint: Self { Self(60) }
     /// `GET_TIMER_METRICS` (5.x).

@@ -15,8 +15,13 @@ public final class RequestSigner {
         self.key = key
     }
 
-    /// Signs the frame that begins at `start` of `buffer`, and writes the signature to `place` there.
-    func sign(_ buffer: ByteBuffer, from start: Int, headerEnd: Int, encoding: HeaderEncoding, place: Int) {
+    /// Signs the frame that begins at `start` of `buffer` and ends with it, and writes the signature to `place` there.
+    ///
+    /// ``CommandWriter`` does that for what it writes. Who changes such a frame afterwards signs it again.
+    /// - Parameters:
+    ///   - headerEnd: where the body begins.
+    ///   - place: where the value of the field `Signature` stands; ``SigningKey/signatureSize`` bytes.
+    public func sign(_ buffer: ByteBuffer, from start: Int, headerEnd: Int, encoding: HeaderEncoding, place: Int) {
         scratch.removeAll()
         let headerSize = headerEnd - start - Frame.prefixSize
         scratch.append(buffer.bytes.extracting(start..<headerEnd))

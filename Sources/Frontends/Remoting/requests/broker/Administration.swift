@@ -8,6 +8,11 @@ extension BrokerSession {
     func administer(_ request: BrokerRequest) throws(Refusal) {
         switch header.requestCode {
         case .resumeCheckHalfMessage: try resumeChecks(request)
+        case .updateAndCreateACLConfig: try putAccount(request)
+        case .deleteACLConfig: try deleteAccount(request)
+        case .updateGlobalWhiteAddressesConfig: try setTrustedAddresses(request)
+        case .getBrokerClusterACLInfo: try getAccountsVersion(request)
+        case .getBrokerClusterACLConfig: try getAccounts(request)
         case .getTopicStatsInfo: try getTopicStatistics(request)
         case .getSystemTopicListFromBroker: getSystemTopics(request)
         case .getTopicConfig: try getTopicConfiguration(request)
