@@ -1,5 +1,6 @@
 """Access control: the C++ client's signatures, raw frames, and the command line against a real process."""
 
+import contextlib
 import json
 import os
 import stat
@@ -9,8 +10,8 @@ import time
 import pytest
 
 from apus import Server, binary, eventually
-from remoting import Connection
-from signing import Signed
+from remoting import Connection, frame
+from signing import Signed, sign
 
 ACCOUNTS = """\
 globalWhiteRemoteAddresses:
@@ -148,6 +149,47 @@ def test_a_captured_frame_can_be_sent_again_and_cannot_be_changed(guarded):
         assert thief.answer()[0]["code"] == 16
         thief.send(captured.replace(b'"Open"', b'"Shut"'))
         assert thief.answer()[0]["code"] == 16
+
+
+def test_no_request_talks_its_way_past_the_signature(guarded):
+    """Downgrades: less of a signature than there should be, or a request that does not look like one."""
+    fields = send_fields("Open")
+    signature = sign({**fields, "AccessKey": SENDER[0]}, b"m", SENDER[1])
+    without_body = sign({**fields, "AccessKey": SENDER[0]}, b"", SENDER[1])
+    attempts = [
+        {}, {"Signature": ""}, {"Signature": signature[:-1]}, {"Signature": signature + "="}, {"Signature": signature.lower()},
+        {"Signature": without_body}, {"signature": signature}, {"Signature": signature, "SecurityToken": "token"},
+        {"Signature": signature, "_UNIQUE_KEY_QUERY": "x", "k2": ""}, {"Signature": signature, "AccessKey": OPERATOR[0]},
+    ]
+    refused = 0
+    for attempt in attempts:
+        with Connection(guarded.broker_port) as stranger:
+            refused += stranger.request(310, {**fields, "AccessKey": SENDER[0], **attempt}, b"m")[0]["code"] == 16
+    # Empty values add nothing to what is signed, and that field's name is left out: this one is as good as signed.
+    assert refused == len(attempts) - 1
+    with Connection(guarded.broker_port) as stranger:
+        assert stranger.request(310, {**fields, "AccessKey": SENDER[0], "Signature": signature}, b"m")[0]["code"] == 0
+    # What says that it is an answer, or wants none, is handled no more than any other.
+    with admin_offset(guarded) as before:
+        for flag in 1, 2, 3:
+            with Connection(guarded.broker_port) as stranger:
+                stranger.opaque += 1
+                stranger.send(frame({"code": 310, "opaque": 1, "flag": flag, "extFields": {**fields, "AccessKey": SENDER[0]}}, b"m"))
+                assert stranger.request(310, fields)[0]["code"] == 16
+        assert before() == 0
+
+
+@contextlib.contextmanager
+def admin_offset(server):
+    """How many messages came to Open meanwhile."""
+    with Signed(server.broker_port, *OPERATOR) as operator:
+
+        def count():
+            answers = [operator.request(30, {"topic": "Open", "queueId": str(queue)})[0] for queue in range(4)]
+            return sum(int(answer["extFields"]["offset"]) for answer in answers)
+
+        begin = count()
+        yield lambda: count() - begin
 
 
 def test_accounts_are_read_again_when_their_file_changes(guarded, accounts):

@@ -47,6 +47,15 @@ def test_the_ten_lines_give_a_guarded_server(tmp_path):
             )
             assert result.returncode == 0, f"{line}\n{result.stdout}{result.stderr}"
         assert "hello" in result.stdout
+        # An account for an application: the next block.
+        block = re.search(r"## Ten lines.*?```console\n.*?```.*?```console\n(.*?)```", text, re.DOTALL).group(1)
+        for line in block.splitlines():
+            result = subprocess.run(
+                ["bash", "-c", line[2:].replace("192.0.2.10:9876", f"127.0.0.1:{name_server}")], cwd=tmp_path, env=environment,
+                stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60,
+            )
+            assert result.returncode == 0, f"{line}\n{result.stdout}{result.stderr}"
+        assert "account orders-1 set" in result.stdout and "orders-1" in (tmp_path / "plain_acl.yml").read_text()
         for path in "operator.credentials", "plain_acl.yml", "server.key":
             assert (tmp_path / path).stat().st_mode & 0o077 == 0, path
         # Without the key, and without TLS, nothing goes.

@@ -109,6 +109,23 @@ def test_old_versions_are_refused(tls_server, certificates, flag):
     assert is_well(server.broker_port, context(certificates))
 
 
+def test_a_client_that_was_talked_down_can_tell(tls_server, certificates):
+    """Who stands on the wire can hide that a client speaks 1.3. The server then marks its random number (RFC 8446 §4.1.3), which
+    is signed, and a client that does speak 1.3 breaks off."""
+    server = tls_server("enforcing")
+    for version, mark in (ssl.TLSVersion.TLSv1_2, b"DOWNGRD\x01"), (ssl.TLSVersion.TLSv1_3, None):
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = context(certificates, maximum_version=version).wrap_bio(incoming, outgoing, server_hostname="localhost")
+        with pytest.raises(ssl.SSLWantReadError):
+            tls.do_handshake()
+        with Connection(server.broker_port) as connection:
+            connection.send(outgoing.read())
+            # Record header 5, message header 4, version 2, random 32.
+            hello = connection._exactly(43)
+        assert hello[0] == 0x16 and hello[5] == 2
+        assert (hello[35:43] == mark) == (mark is not None)
+
+
 @pytest.mark.parametrize("cipher", ["NULL", "AES256-SHA", "AES128-GCM-SHA256", "ECDHE-ECDSA-AES256-SHA"])
 def test_weak_ciphers_are_refused(tls_server, certificates, cipher):
     server = tls_server("enforcing")
