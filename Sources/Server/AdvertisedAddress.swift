@@ -4,7 +4,7 @@ import Glibc
 /// The address that clients are told for a broker, and whether they can be expected to reach it. A wrong one is the mistake
 /// that stops most beginners: the name server answers, and then nobody answers at the address it gave.
 public struct AdvertisedAddress: Equatable, Sendable {
-    /// As clients get it: an address in digits or a name.
+    /// As clients get it: an address in digits or a name. One of IPv6 stands in brackets, as brokers of RocketMQ 5 tell it.
     public var host: String
     /// The same in digits, for message ids.
     public var address: HostAddress
@@ -21,12 +21,16 @@ public struct AdvertisedAddress: Equatable, Sendable {
     {
         let port = Int32(port)
         if !configured.isEmpty {
+            if let address = ipv6(configured, port: port) { return told(address, bound: bound) }
             guard let address = HostAddress(ipv4: configured, port: port) ?? resolve(configured, port: port) else {
                 throw ServerError(
-                    "brokerIP1=\(configured) is no address and no name that resolves; give an IPv4 address that clients can reach"
+                    "brokerIP1=\(configured) is no address and no name that resolves; give an address that clients can reach"
                 )
             }
             return AdvertisedAddress(host: configured, address: address, warning: warning(address, bound))
+        }
+        if let address = ipv6(bound, port: port), address.high | address.low != 0 {
+            return told(address, bound: bound)
         }
         if isLoopback(bound) {
             return AdvertisedAddress(host: "127.0.0.1", address: .loopback(port: port), warning: nil)
@@ -42,6 +46,24 @@ public struct AdvertisedAddress: Equatable, Sendable {
             host: "127.0.0.1", address: .loopback(port: port), warning: warning(.loopback(port: port), bound))
     }
 
+    private static func told(_ address: HostAddress, bound: String) -> Self {
+        AdvertisedAddress(host: "[\(address.address)]", address: address, warning: warning(address, bound))
+    }
+
+    /// The address of IPv6 that `text` spells, in brackets or without.
+    private static func ipv6(_ text: String, port: Int32) -> HostAddress? {
+        let isBracketed = text.hasPrefix("[") && text.hasSuffix("]")
+        var bytes = in6_addr()
+        guard inet_pton(AF_INET6, isBracketed ? String(text.dropFirst().dropLast()) : text, &bytes) == 1 else {
+            return nil
+        }
+        return withUnsafeBytes(of: bytes) { bytes in
+            HostAddress(
+                ipv6High: UInt64(bigEndian: bytes.loadUnaligned(as: UInt64.self)),
+                low: UInt64(bigEndian: bytes.loadUnaligned(fromByteOffset: 8, as: UInt64.self)), port: port)
+        }
+    }
+
     private static func warning(_ address: HostAddress, _ bound: String) -> String? {
         guard isLoopback(address.address), !isLoopback(bound) else { return nil }
         return "clients on other machines will be sent to \(address.address), which is themselves; "
@@ -54,7 +76,9 @@ public struct AdvertisedAddress: Equatable, Sendable {
             + "set brokerIP1 (--broker-ip) to the address of the host"
     }
 
-    static func isLoopback(_ host: String) -> Bool { host.hasPrefix("127.") || host == "localhost" || host == "::1" }
+    static func isLoopback(_ host: String) -> Bool {
+        host.hasPrefix("127.") || host == "localhost" || host == "::1" || host == "0:0:0:0:0:0:0:1"
+    }
 
     /// The IPv4 addresses of this machine's interfaces that are up, without loopback.
     public static func ownAddresses() -> [String] {

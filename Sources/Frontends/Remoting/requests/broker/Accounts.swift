@@ -87,6 +87,7 @@ extension BrokerSession {
         store.change(change) { failure in
             note(failure)
             if let failure {
+                requester?.session?.frontend.countRefusal(code.rawValue)
                 requester?.refuse(Refusal(code, failure.remark))
             } else {
                 requester?.succeed()
