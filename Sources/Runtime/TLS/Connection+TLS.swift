@@ -119,7 +119,7 @@ extension Connection {
         server.handshakeBegan(self)
         tls?.isCounted = true
         setDeadline(server.handshakeMilliseconds)
-        guard !server.mayBegin(at: loop.clock.monotonic) else { return acceptTLS(context, first) }
+        guard !server.mayBegin() else { return acceptTLS(context, first) }
         tls?.isWaiting = true
         keep(first)
         account()
@@ -149,12 +149,12 @@ extension Connection {
     }
 
     private func acceptTLS(_ context: TLSContext, _ first: ByteBuffer) {
-        let begin = loop.clock.monotonic
+        let begin = tls?.server?.workBegins
         guard let filter = try? TLSFilter(context, loop.wire) else {
             first.removeAll()
             return close("no memory for TLS", .abort)
         }
-        charge(since: begin)
+        if let begin { tls?.server?.charge(since: begin) }
         tls?.filter = filter
         // The content goes to the buffer that these records are in.
         let records = loop.records
@@ -163,15 +163,10 @@ extension Connection {
         decrypt(records, filter)
     }
 
-    /// Counts time against what handshakes of this server may take.
-    private func charge(since begin: MonotonicTime) {
-        tls?.server?.charge(loop.clock.monotonic.nanoseconds - begin.nanoseconds)
-    }
-
     /// Shows the handler what the records hold.
     private func decrypt(_ records: ByteBuffer, _ filter: TLSFilter) {
         let wasEstablished = filter.isEstablished
-        let begin = wasEstablished ? nil : loop.clock.monotonic
+        let begin = wasEstablished ? nil : tls?.server?.workBegins
         let content = bufferForContent()
         let before = content.count
         var isMoreComing = true
@@ -181,7 +176,7 @@ extension Connection {
         }
         records.removeAll()
         takeRecords()
-        if let begin { charge(since: begin) }
+        if let begin { tls?.server?.charge(since: begin) }
         if !wasEstablished, filter.isEstablished { endHandshake(nil) }
         if content.count > before, isOpen { deliver(content) } else { keep(content) }
         if let failure {

@@ -98,6 +98,7 @@ extension FuzzTarget {
             DataVersion.self,
             TopicConfiguration.self, TopicConfigSerializeWrapper.self, TopicList.self, TopicStatsTable.self,
             RegisterBrokerBody.self, QueryConsumeQueueBody.self, ProducerTableInfo.self, ConsumerConnection.self,
+            AclConfig.self,
         ]
         let texts = [
             #"{"clientID":"c","producerDataSet":[{"groupName":"g"}],"consumerDataSet":[{"groupName":"g","consumeType":"CONSUME_PASSIVELY","messageModel":"CLUSTERING","consumeFromWhere":"CONSUME_FROM_LAST_OFFSET","subscriptionDataSet":[{"topic":"t","subString":"*","tagsSet":[],"codeSet":[],"subVersion":1}]}]}"#,
