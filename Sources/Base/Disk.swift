@@ -35,6 +35,42 @@ public protocol Disk: AnyObject {
     func space(at path: String) throws(DiskError) -> DiskSpace
     /// Whether the disk has lately made a writer wait. A thread that must not wait leaves its writing to workers then.
     var pushesBack: Bool { get }
+    /// Threads that read these files beside the calling one, which may go on meanwhile and need not run a loop.
+    func makeReader(of files: [any DiskFile]) -> any DiskReader
+}
+
+/// Reads files on threads of its own. Belongs to the thread that made it. What was begun has run when the last reference goes.
+public protocol DiskReader: AnyObject {
+    /// Hands over a piece of work, which gets hold of the files. Pieces may run side by side.
+    func begin(_ work: @escaping @Sendable (any ReadableFiles) -> Void)
+    /// Waits until one piece more has run than at the return of the last call; at once if that is so already.
+    /// - Precondition: fewer calls have returned than pieces were begun.
+    func wait()
+}
+
+/// The files of a ``DiskReader``, by their place in its list.
+public protocol ReadableFiles {
+    /// Reads as ``DiskFile/read(into:at:)`` does.
+    func read(_ file: Int, into buffer: UnsafeMutableRawBufferPointer, at offset: Int) throws(DiskError) -> Int
+    /// Says that these bytes will be read soon, so that the medium can begin. Does not wait; a hint that may do nothing.
+    func willRead(_ file: Int, at offset: Int, count: Int)
+}
+
+extension Disk {
+    /// A reader that has no thread: each piece runs when it is handed over. A simulated disk stays deterministic with it.
+    public func makeReader(of files: [any DiskFile]) -> any DiskReader { ReaderWithoutThread(files) }
+}
+
+private final class ReaderWithoutThread: DiskReader, ReadableFiles {
+    private let files: [any DiskFile]
+    init(_ files: [any DiskFile]) { self.files = files }
+
+    func begin(_ work: @escaping @Sendable (any ReadableFiles) -> Void) { work(self) }
+    func wait() {}
+    func read(_ file: Int, into buffer: UnsafeMutableRawBufferPointer, at offset: Int) throws(DiskError) -> Int {
+        try files[file].read(into: buffer, at: offset)
+    }
+    func willRead(_ file: Int, at offset: Int, count: Int) {}
 }
 
 /// An open file. Closed when the last reference goes, or by ``close()``.

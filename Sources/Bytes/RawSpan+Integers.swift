@@ -17,9 +17,18 @@ extension RawSpan {
     @inlinable
     public func equals(_ other: RawSpan) -> Bool {
         guard byteCount == other.byteCount else { return false }
-        return withUnsafeBytes { a in
-            other.withUnsafeBytes { b in a.elementsEqual(b) }
+        var position = 0
+        while position + 8 <= byteCount {
+            guard bigEndian(at: position, as: UInt64.self) == other.bigEndian(at: position, as: UInt64.self) else {
+                return false
+            }
+            position += 8
         }
+        while position < byteCount {
+            guard byte(at: position) == other.byte(at: position) else { return false }
+            position += 1
+        }
+        return true
     }
 
     /// True when the bytes are the UTF-8 of `text`.

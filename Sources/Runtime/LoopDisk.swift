@@ -113,6 +113,8 @@ public final class LoopDisk: Disk {
         return DiskSpace(available: available, total: total)
     }
 
+    public func makeReader(of files: [any DiskFile]) -> any DiskReader { ReaderThreads(files.map { $0 as? LoopFile }) }
+
     /// S_IFDIR, S_IFREG and so on; nil when nothing is there.
     private func kind(of path: String) -> mode_t? {
         var found = stat()

@@ -19,6 +19,9 @@ final class LoopFile: DiskFile {
 
     func close() { descriptor = nil }
 
+    /// For another thread, which may use it after this file is closed; nil when it is closed already.
+    var sharedDescriptor: Descriptor? { descriptor }
+
     func closeInBackground() {
         guard let descriptor else { return }
         self.descriptor = nil
@@ -184,7 +187,7 @@ private func writeAll(_ descriptor: Int32, _ bytes: UnsafeRawBufferPointer, _ of
 
 /// Fills `buffer` up to the end of the file.
 /// - Returns: the bytes read, or the negative error number.
-private func readAll(_ descriptor: Int32, _ buffer: UnsafeMutableRawBufferPointer, _ offset: Int) -> Int {
+func readAll(_ descriptor: Int32, _ buffer: UnsafeMutableRawBufferPointer, _ offset: Int) -> Int {
     var filled = 0
     while filled < buffer.count {
         let result = uninterrupted {

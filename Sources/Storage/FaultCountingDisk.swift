@@ -114,11 +114,16 @@ final class FaultCountingDisk: Disk {
     }
 
     var pushesBack: Bool { disk.pushesBack }
+
+    /// The files are read on another thread, where nothing is counted: whoever learns of a fault notes it in ``faults``.
+    func makeReader(of files: [any DiskFile]) -> any DiskReader {
+        disk.makeReader(of: files.map { ($0 as? FaultCountingFile)?.file ?? $0 })
+    }
 }
 
 /// A file of a ``FaultCountingDisk``.
 private final class FaultCountingFile: DiskFile {
-    private let file: any DiskFile
+    let file: any DiskFile
     private let faults: DiskFaults
 
     init(_ file: any DiskFile, _ faults: DiskFaults) {

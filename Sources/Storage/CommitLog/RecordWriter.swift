@@ -141,6 +141,11 @@ enum RecordCheck {
         guard record.properties.count >= RecordWriter.checksumSize else { return record.bodyMatchesCRC(in: span) }
         let start = end - RecordWriter.checksumSize
         let frame: StaticString = "__CRC32#\u{1}"
+        if span.extracting(start..<start + frame.utf8CodeUnitCount).equals(frame),
+            span.byte(at: end - 1) == PropertyName.propertySeparator
+        {
+            return matchesChecksum(in: span, start: start, end: end)
+        }
         var matching = span.byte(at: end - 1) == PropertyName.propertySeparator ? 1 : 0
         var zeros = 0
         for index in 0..<RecordWriter.checksumSize {
@@ -150,8 +155,10 @@ enum RecordCheck {
         }
         // A checksum that is itself damaged still looks like one, unless a power cut took it: zeros stand there then, for
         // that is what a segment holds behind its end.
-        if matching < 5, zeros == 0 { return record.bodyMatchesCRC(in: span) }
-        guard matching == frame.utf8CodeUnitCount + 1 else { return false }
+        return matching < 5 && zeros == 0 && record.bodyMatchesCRC(in: span)
+    }
+
+    private static func matchesChecksum(in span: RawSpan, start: Int, end: Int) -> Bool {
         var expected: UInt64 = 0
         for position in stride(from: end - 2, through: end - 11, by: -1) {
             let digit = span.byte(at: position) &- UInt8(ascii: "0")

@@ -63,7 +63,7 @@ extension StoreInspection {
 
     func walkLog() throws {
         report.end = report.start
-        var scanner = LogScanner(segments: segments)
+        var scanner = LogScanner()
         for segment in segments {
             if segment.start > report.end {
                 // What noteLength() has said: the walk goes on behind.

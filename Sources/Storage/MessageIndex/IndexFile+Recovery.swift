@@ -118,10 +118,14 @@ extension IndexFile {
 
     /// Makes the slots anew from the entries. About 10 ns an entry when they are cached.
     private func rebuildSlots(_ memory: UnsafeMutableRawPointer) throws(DiskError) {
-        for slot in 0..<layout.slotCount where slotValue(memory, slot) != 0 { setSlot(memory, slot, 0) }
+        memset(memory + IndexLayout.headerSize, 0, layout.slotsEnd - IndexLayout.headerSize)
+        for page in 0..<dirtyPages.count { dirtyPages.insert(page) }
+        let layout = self.layout
         try forEachWrittenEntry(in: 1..<entriesEnd) { number, entry in
             if entry.hash >= 0 {
-                setSlot(memory, layout.slot(ofHash: entry.hash), Int32(truncatingIfNeeded: number))
+                memory.storeBytes(
+                    of: Int32(truncatingIfNeeded: number).bigEndian,
+                    toByteOffset: layout.position(ofSlot: layout.slot(ofHash: entry.hash)), as: Int32.self)
             }
             return true
         }

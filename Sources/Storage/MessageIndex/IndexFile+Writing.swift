@@ -69,6 +69,16 @@ extension IndexFile {
         self.header = header
     }
 
+    /// Adds entries as ``put(hash:physicalOffset:timestamp:)`` does, as many as there is room for.
+    /// - Returns: how many.
+    func put(_ keys: ArraySlice<HashedKey>, pendingMaximum: Int) -> Int {
+        let count = min(keys.count, pendingMaximum - pendingCount, layout.entryCount - entriesEnd)
+        for key in keys.prefix(count) {
+            put(hash: key.hash, physicalOffset: key.physicalOffset, timestamp: key.storeTimestamp)
+        }
+        return count
+    }
+
     var pendingCount: Int { entriesEnd - pendingStart }
 
     func writePending() throws(DiskError) {

@@ -17,19 +17,19 @@ final class IndexFile {
     private let owner: Int
 
     /// What readers go by: covers entries in memory, too.
-    var header: IndexHeader
+    @exclusivity(unchecked) var header: IndexHeader
     /// The header as it is in the file.
     var writtenHeader: IndexHeader
     /// The physical offset of the last entry of which header and slots are in the file; nil when there is none.
     var coveredOffset: Int64?
     /// The first bytes of the file, header and slots, as they are to be on disk. The header's place is not used. From
     /// calloc, so pages that were never touched cost nothing.
-    var image: UnsafeMutableRawPointer?
+    @exclusivity(unchecked) var image: UnsafeMutableRawPointer?
     /// The pages of `image` that differ from the file.
-    var dirtyPages = PageSet(count: 0)
+    @exclusivity(unchecked) var dirtyPages = PageSet(count: 0)
     /// The entries from `pendingStart` to the last, in their form on disk: not in the file yet.
-    var pending: UnsafeMutableRawPointer?
-    var pendingStart: Int
+    @exclusivity(unchecked) var pending: UnsafeMutableRawPointer?
+    @exclusivity(unchecked) var pendingStart: Int
     /// A write-back under way: the header that ends it, and the next page to look at.
     var sweep: (header: IndexHeader, page: Int)?
     /// Entries removed by recovery make slots in the file wrong until they are written again.

@@ -1,4 +1,12 @@
+import Base
 import Bytes
+
+/// A key of a message, hashed by ``IndexKey``, with what its entry says.
+struct HashedKey {
+    var hash: Int32
+    var physicalOffset: PhysicalOffset
+    var storeTimestamp: Timestamp
+}
 
 /// The hash under which the index keeps a key of a topic: Java's hash of `topic#key` without its sign
 /// (RocketMQ's `IndexService.buildKey` and `IndexFile.indexKeyHashMethod`).

@@ -17,13 +17,13 @@ public final class MessageIndex {
     private let openFiles: OpenFileCache
     private let owner: Int
     /// All files that can be read, oldest first.
-    private var files: [IndexFile] = []
+    @exclusivity(unchecked) private var files: [IndexFile] = []
     /// How many of the last files are or may be written: the last one while it has room, and full ones before it that are not
     /// written to the end yet.
-    private var writableCount = 0
+    @exclusivity(unchecked) private var writableCount = 0
     /// The record that the index ended with when it was loaded, and the hashes of it that are there already: a replay may
     /// bring it again, and a crash or a full file may have come between its keys.
-    private var loadedOffset = PhysicalOffset(-1)
+    @exclusivity(unchecked) private var loadedOffset = PhysicalOffset(-1)
     private var loadedHashes: [Int32] = []
     /// Names of files that are no index files, or of an unknown layout. They are neither read nor touched.
     public private(set) var ignoredFiles: [String] = []
@@ -175,13 +175,23 @@ public final class MessageIndex {
     ) throws(DiskError) {
         let hash = IndexKey.hash(topic: topic, key: key)
         if physicalOffset <= loadedOffset, isKnown(hash, physicalOffset) { return }
-        let file: IndexFile
-        if writableCount > 0, let last = files.last, last.isReady(pendingMaximum: configuration.pendingEntriesMaximum) {
-            file = last
-        } else {
-            file = try readyFile(storeTimestamp)
+        try readyFile(storeTimestamp).put(hash: hash, physicalOffset: physicalOffset, timestamp: storeTimestamp)
+    }
+
+    /// Adds keys in order, as `insert(topic:key:physicalOffset:storeTimestamp:)` does each.
+    func insert(_ keys: ArraySlice<HashedKey>) throws(DiskError) {
+        var rest = keys
+        while let key = rest.first {
+            if key.physicalOffset <= loadedOffset {
+                rest.removeFirst()
+                if isKnown(key.hash, key.physicalOffset) { continue }
+                try readyFile(key.storeTimestamp).put(
+                    hash: key.hash, physicalOffset: key.physicalOffset, timestamp: key.storeTimestamp)
+            } else {
+                let file = try readyFile(key.storeTimestamp)
+                rest = rest.dropFirst(file.put(rest, pendingMaximum: configuration.pendingEntriesMaximum))
+            }
         }
-        file.put(hash: hash, physicalOffset: physicalOffset, timestamp: storeTimestamp)
     }
 
     private func isKnown(_ hash: Int32, _ physicalOffset: PhysicalOffset) -> Bool {
@@ -189,7 +199,15 @@ public final class MessageIndex {
     }
 
     /// The last file, or a new one, with room for an entry in the file and in memory.
+    @inline(__always)
     private func readyFile(_ now: Timestamp) throws(DiskError) -> IndexFile {
+        if writableCount > 0, let last = files.last, last.isReady(pendingMaximum: configuration.pendingEntriesMaximum) {
+            return last
+        }
+        return try makeReadyFile(now)
+    }
+
+    private func makeReadyFile(_ now: Timestamp) throws(DiskError) -> IndexFile {
         if writableCount > 0, let last = files.last, !last.isFull {
             try last.prepareWriting(pendingMaximum: configuration.pendingEntriesMaximum)
             if last.pendingCount == configuration.pendingEntriesMaximum { try last.writePending() }

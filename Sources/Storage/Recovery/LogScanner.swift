@@ -2,7 +2,7 @@ import Base
 import Bytes
 import Model
 
-/// Walks the records of the log's segments in order, straight from the files.
+/// Tells what stands at a place of the log, straight from the files.
 struct LogScanner {
     /// Bytes read at once; a record that does not fit is read by itself.
     static let readSize = 4 * 1024 * 1024
@@ -19,71 +19,84 @@ struct LogScanner {
         case damaged(reason: String)
     }
 
-    private let segments: [Segment]
     /// Bytes of the log that have been read.
     let window = ByteBuffer(capacity: 0)
     /// Where the window's first byte lies in the log.
     private var windowStart = PhysicalOffset.zero
-    /// Where the walk is: behind the record that ``next()`` found last.
-    private(set) var position: PhysicalOffset
-
-    init(segments: [Segment], from start: PhysicalOffset = .zero) {
-        self.segments = segments
-        position = start
-    }
-
-    /// Where the next whole record lies in ``window``, until the next call; nil where the walk ends.
-    mutating func next() throws(StorageError) -> Range<Int>? {
-        while let segment = segments.first(where: { position >= $0.start && position < $0.end }) {
-            switch try find(at: position, in: segment) {
-            case .record(let size):
-                let begin = position.bytes(since: windowStart)
-                position = position.advanced(by: size)
-                return begin..<begin + size
-            case .blank: position = segment.end
-            case .nothing, .damaged: return nil
-            }
-        }
-        return nil
-    }
-
-    /// What stands where the walk ended.
-    mutating func findingAtEnd() throws(StorageError) -> Finding {
-        guard let segment = segments.first(where: { position >= $0.start && position < $0.end }) else {
-            return .nothing
-        }
-        return try find(at: position, in: segment)
-    }
-
     /// What stands at `position`, which lies in `segment`.
     mutating func find(at position: PhysicalOffset, in segment: Segment) throws(StorageError) -> Finding {
         let rest = segment.end.bytes(since: position)
-        guard rest >= CommitLog.blankSize else { return .damaged(reason: "less than a blank record is left") }
-        guard try fill(from: position, count: CommitLog.blankSize, in: segment) else { return .nothing }
-        var begin = position.bytes(since: windowStart)
-        let size = Int(window.bytes.bigEndian(at: begin, as: Int32.self))
-        let magic = window.bytes.bigEndian(at: begin + 4, as: UInt32.self)
-        if size == 0, magic == 0 { return .nothing }
-        if magic == MessageRecord.blankMagic {
-            return size == rest ? .blank : .damaged(reason: "a blank record of \(size) bytes where \(rest) are left")
+        var count = min(CommitLog.blankSize, rest)
+        while true {
+            let isThere = try fill(from: position, count: count, in: segment)
+            let window = self.window
+            let begin = position.bytes(since: windowStart)
+            let span = window.bytes.extracting(begin..<window.count)
+            switch Self.look(at: span, rest: rest, isAll: !isThere) {
+            case .record(let size):
+                do throws(RecordDamage) {
+                    _ = try Self.checkedRecord(at: position, in: span.extracting(0..<size))
+                } catch {
+                    return .damaged(reason: error.reason)
+                }
+                return .record(size: size)
+            case .blank: return .blank
+            case .nothing: return .nothing
+            case .damaged(let reason): return .damaged(reason: reason)
+            case .needs(let more): count = more
+            }
         }
+    }
+
+    /// What the first eight bytes of a place say.
+    enum Look {
+        /// A record, all bytes of which are there.
+        case record(size: Int)
+        case blank
+        case nothing
+        case damaged(reason: String)
+        /// What stands here can be told when this many bytes from here on have been read.
+        case needs(Int)
+    }
+
+    /// Looks at what begins with `span`; whether a record there is whole is for ``checkedRecord(at:in:)`` to tell.
+    /// - Parameter rest: bytes of the segment from there on.
+    /// - Parameter isAll: the file has no more bytes than `span`.
+    @inline(__always)
+    static func look(at span: RawSpan, rest: Int, isAll: Bool) -> Look {
+        guard rest >= CommitLog.blankSize else { return .damaged(reason: "less than a blank record is left") }
+        guard span.byteCount >= CommitLog.blankSize else { return isAll ? .nothing : .needs(CommitLog.blankSize) }
+        let size = Int(span.bigEndian(at: 0, as: Int32.self))
+        let magic = span.bigEndian(at: 4, as: UInt32.self)
         guard magic == MessageRecord.magicV1 || magic == MessageRecord.magicV2 else {
-            return .damaged(reason: "the magic number 0x\(String(magic, radix: 16)) is no record's")
+            return lookWithoutRecord(size: size, magic: magic, rest: rest)
         }
         guard size >= MessageRecord.sizeMinimum, size <= rest else {
             return .damaged(reason: "a record of \(size) bytes where \(rest) are left")
         }
-        guard try fill(from: position, count: size, in: segment) else {
-            return .damaged(reason: "the file is cut short")
-        }
-        begin = position.bytes(since: windowStart)
-        let span = window.bytes.extracting(begin..<begin + size)
-        guard let record = try? MessageRecord(span) else { return .damaged(reason: "the lengths do not add up") }
-        guard record.physicalOffset == position else {
-            return .damaged(reason: "the record says that it lies at \(record.physicalOffset)")
-        }
-        guard RecordCheck.isIntact(record, in: span) else { return .damaged(reason: "the checksum does not match") }
+        guard span.byteCount >= size else { return isAll ? .damaged(reason: "the file is cut short") : .needs(size) }
         return .record(size: size)
+    }
+
+    /// The record with which `span` begins, compared with its checksum.
+    @inline(__always)
+    static func checkedRecord(at position: PhysicalOffset, in span: RawSpan) throws(RecordDamage) -> MessageRecord {
+        guard let record = try? MessageRecord(span) else { throw RecordDamage("the lengths do not add up") }
+        guard record.physicalOffset == position else {
+            throw RecordDamage("the record says that it lies at \(record.physicalOffset)")
+        }
+        guard RecordCheck.isIntact(record, in: span.extracting(0..<record.size)) else {
+            throw RecordDamage("the checksum does not match")
+        }
+        return record
+    }
+
+    private static func lookWithoutRecord(size: Int, magic: UInt32, rest: Int) -> Look {
+        if size == 0, magic == 0 { return .nothing }
+        if magic == MessageRecord.blankMagic {
+            return size == rest ? .blank : .damaged(reason: "a blank record of \(size) bytes where \(rest) are left")
+        }
+        return .damaged(reason: "the magic number 0x\(String(magic, radix: 16)) is no record's")
     }
 
     /// Where the record that ``find(at:in:)`` has just found lies in ``window``.
@@ -109,4 +122,10 @@ struct LogScanner {
         }
         return window.count >= count
     }
+}
+
+/// Why the bytes of a record are not what was written.
+struct RecordDamage: Error {
+    var reason: String
+    init(_ reason: String) { self.reason = reason }
 }

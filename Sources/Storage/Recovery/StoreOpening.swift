@@ -257,7 +257,7 @@ final class StoreOpening {
     /// The start of the last segment whose first record was stored at or before `time`; the first segment when there is none.
     private func segmentNotNewer(than time: Int64) throws -> PhysicalOffset {
         for segment in segments.reversed() {
-            var scanner = LogScanner(segments: [segment])
+            var scanner = LogScanner()
             var firstTime: Int64?
             if case .record(let size) = try scanner.find(at: segment.start, in: segment) {
                 let buffer = ByteBuffer(capacity: size)
@@ -283,19 +283,28 @@ final class StoreOpening {
     /// - Returns: where the log ends.
     private func replay(from start: PhysicalOffset) throws -> PhysicalOffset {
         guard !segments.isEmpty else { return start }
-        var scanner = LogScanner(segments: segments, from: start)
-        var count = 0
-        while let range = try scanner.next() {
-            try fold(scanner.window, range)
-            count += 1
-        }
+        let (end, finding) = try foldLog(from: start)
         if let gap = gaps.values.first { throw gap }
         try loadOtherQueues()
-        let end = scanner.position
-        try finish(at: end, try scanner.findingAtEnd(), &scanner)
-        summary.recordsReplayed = count
+        try finish(at: end, finding)
+        let count = summary.recordsReplayed
         if count > 0 { log.info("replayed the log", ["records": "\(count)", "from": "\(start)", "to": "\(end)"]) }
         return end
+    }
+
+    /// - Returns: where the last whole record ends, and what stands there.
+    private func foldLog(from start: PhysicalOffset) throws(StorageError) -> (PhysicalOffset, LogScanner.Finding) {
+        let ahead = LogReadAhead(segments: segments, from: start, disk: disk)
+        while true {
+            let batch = ahead.nextBatch()
+            try fold(batch)
+            summary.recordsReplayed += batch.records.count
+            if let failure = batch.failure {
+                disk.faults.note(failure)
+                throw StorageError(failure)
+            }
+            if let finding = batch.finding { return (batch.end, finding) }
+        }
     }
 
     /// Queues that no replayed record belongs to may hold entries of records that the crash took. They are cut now: once the
@@ -314,8 +323,82 @@ final class StoreOpening {
         }
     }
 
-    private func fold(_ window: ByteBuffer, _ range: Range<Int>) throws(StorageError) {
-        let span = window.bytes.extracting(range)
+    private func fold(_ batch: ReplayBatch) throws(StorageError) {
+        var first = 0
+        while first < batch.records.count {
+            let record = batch.records[first]
+            guard record.isPlain else {
+                try fold(batch.bytes, record.begin..<record.begin + record.size)
+                first += 1
+                continue
+            }
+            var end = first + 1
+            while end < batch.records.count, batch.records[end].isPlain { end += 1 }
+            try foldPlain(batch, first..<end)
+            first = end
+        }
+    }
+
+    /// Takes in messages that change their queues and the index and nothing else: queue by queue as they follow each other, then
+    /// all their keys at once.
+    private func foldPlain(_ batch: ReplayBatch, _ range: Range<Int>) throws(StorageError) {
+        guard let replayStart else { return }
+        let records = batch.records
+        var first = range.lowerBound
+        while first < range.upperBound, batch.start.advanced(by: records[first].begin) < replayStart { first += 1 }
+        guard first < range.upperBound else { return }
+        let keys = records[first].keys.lowerBound..<records[range.upperBound - 1].keys.upperBound
+        while first < range.upperBound {
+            var end = first + 1
+            while end < range.upperBound, records[end].isOfSameQueue { end += 1 }
+            let buffer = batch.bytes
+            let queue = try self.queue(
+                buffer.bytes.extracting(records[first].topic), records[first].queueID, replayStart,
+                batch.start.advanced(by: records[first].begin))
+            try append(records[first..<end], of: batch.start, to: queue)
+            first = end
+        }
+        do {
+            try index?.insert(batch.keys[keys])
+        } catch {
+            throw StorageError(error)
+        }
+    }
+
+    private func append(
+        _ records: ArraySlice<ReplayedRecord>, of start: PhysicalOffset, to queue: StoredQueue
+    ) throws(StorageError) {
+        let consumeQueue = queue.consumeQueue
+        for record in records {
+            guard consumeQueue.isEmpty || record.queueOffset <= consumeQueue.maximumOffset else {
+                noteGap(in: queue, before: record.queueOffset)
+                continue
+            }
+            guard let tagsCode = record.tagsCode else { continue }
+            do {
+                try consumeQueue.append(
+                    ConsumeQueueEntry(
+                        physicalOffset: start.advanced(by: record.begin),
+                        size: Int32(truncatingIfNeeded: record.size), tagsCode: tagsCode), at: record.queueOffset)
+            } catch {
+                throw StorageError(error)
+            }
+            queue.isListedAsDirty = true
+        }
+        // What its files said before the replay may have been more.
+        queue.nextOffset = consumeQueue.maximumOffset
+    }
+
+    private func noteGap(in queue: StoredQueue, before offset: QueueOffset) {
+        gaps[queue.topic.name] = .corrupt(
+            file: queue.consumeQueue.directory, position: 0,
+            reason: "the queue ends at \(queue.maximumOffset), and the log goes on at \(offset); "
+                + "without the folder consumequeue all queues are made anew from the log")
+    }
+
+    /// Takes in any record.
+    private func fold(_ buffer: ByteBuffer, _ range: Range<Int>) throws(StorageError) {
+        let span = buffer.bytes.extracting(range)
         guard let record = try? MessageRecord(span) else {
             preconditionFailure("a record that was checked does not decode")
         }
@@ -343,10 +426,7 @@ final class StoreOpening {
         guard let replayStart, record.physicalOffset >= replayStart else { return }
         let queue = try self.queue(span.extracting(record.topic), record.queueID, replayStart, record.physicalOffset)
         guard queue.consumeQueue.isEmpty || record.queueOffset <= queue.maximumOffset else {
-            gaps[queue.topic.name] = .corrupt(
-                file: queue.consumeQueue.directory, position: 0,
-                reason: "the queue ends at \(queue.maximumOffset), and the log goes on at \(record.queueOffset); "
-                    + "without the folder consumequeue all queues are made anew from the log")
+            noteGap(in: queue, before: record.queueOffset)
             return try ViewFold.fold(record, span, into: index)
         }
         if try ViewFold.fold(record, span, into: queue, index: index) != nil { queue.isListedAsDirty = true }
@@ -397,7 +477,8 @@ final class StoreOpening {
     }
 
     /// Acts on ``RecoveryDecision`` for the place where the scan ended.
-    private func finish(at end: PhysicalOffset, _ finding: LogScanner.Finding, _ scanner: inout LogScanner) throws {
+    private func finish(at end: PhysicalOffset, _ finding: LogScanner.Finding) throws {
+        var scanner = LogScanner()
         var hasRecordsBehind = false
         for segment in segments where segment.start > end && !hasRecordsBehind {
             if case .record = try scanner.find(at: segment.start, in: segment) { hasRecordsBehind = true }

@@ -82,6 +82,27 @@ enum ViewFold {
             tagsCode: tagsCode(record, span, text, Properties(text)))
     }
 
+    /// What ``fold(_:_:into:index:)`` would put into the views for a message that is not set aside, so that another thread
+    /// can find it out.
+    /// - Parameter keys: gets the record's keys.
+    /// - Returns: the hash of its tag, or nil when it has no entry in its consume queue.
+    @inline(__always)
+    static func digest(_ record: MessageRecord, _ span: RawSpan, keys: inout [HashedKey]) -> Int64? {
+        let state = record.flags.transactionState
+        guard state != MessageFlags.transactionRollback else { return nil }
+        let text = span.extracting(record.properties)
+        let topic = span.extracting(record.topic)
+        let properties = Properties(text)
+        var places = Keys(properties)
+        while let place = places.next(in: text) {
+            keys.append(
+                HashedKey(
+                    hash: IndexKey.hash(topic: topic, key: text.extracting(place)),
+                    physicalOffset: record.physicalOffset, storeTimestamp: record.storeTimestamp))
+        }
+        return state == MessageFlags.transactionPrepared ? nil : tagsCode(record, span, text, properties)
+    }
+
     /// Takes in the record's keys alone.
     static func fold(_ record: MessageRecord, _ span: RawSpan, into index: MessageIndex?) throws(StorageError) {
         guard let index, record.flags.transactionState != MessageFlags.transactionRollback else { return }
@@ -118,27 +139,43 @@ enum ViewFold {
     }
 
     /// The unique key, then each of the user's keys, which are joined by spaces.
+    private struct Keys {
+        private var unique: Range<Int>?
+        private var rest: Range<Int>
+
+        @inline(__always)
+        init(_ properties: Properties) {
+            unique = properties.uniqueKey
+            rest = properties.keys ?? 0..<0
+        }
+
+        @inline(__always)
+        mutating func next(in text: RawSpan) -> Range<Int>? {
+            if let unique {
+                self.unique = nil
+                return unique
+            }
+            while !rest.isEmpty {
+                let start = rest.lowerBound
+                let end = min(
+                    MessageProperties.index(of: UInt8(ascii: " "), in: text, from: start) ?? rest.upperBound,
+                    rest.upperBound)
+                rest = min(end + 1, rest.upperBound)..<rest.upperBound
+                if end > start { return start..<end }
+            }
+            return nil
+        }
+    }
+
     @inline(__always)
     private static func insert(
         _ record: MessageRecord, topic: RawSpan, _ text: RawSpan, _ properties: Properties, into index: MessageIndex
     ) throws(DiskError) {
-        if let range = properties.uniqueKey {
+        var keys = Keys(properties)
+        while let key = keys.next(in: text) {
             try index.insert(
-                topic: topic, key: text.extracting(range), physicalOffset: record.physicalOffset,
+                topic: topic, key: text.extracting(key), physicalOffset: record.physicalOffset,
                 storeTimestamp: record.storeTimestamp)
-        }
-        guard let keys = properties.keys else { return }
-        var start = keys.lowerBound
-        while start < keys.upperBound {
-            let end = min(
-                MessageProperties.index(of: UInt8(ascii: " "), in: text, from: start) ?? keys.upperBound,
-                keys.upperBound)
-            if end > start {
-                try index.insert(
-                    topic: topic, key: text.extracting(start..<end), physicalOffset: record.physicalOffset,
-                    storeTimestamp: record.storeTimestamp)
-            }
-            start = end + 1
         }
     }
 }
