@@ -324,16 +324,17 @@ final class StoreOpening {
     }
 
     private func fold(_ batch: ReplayBatch) throws(StorageError) {
+        let records = batch.records
         var first = 0
-        while first < batch.records.count {
-            let record = batch.records[first]
+        while first < records.count {
+            let record = records[first]
             guard record.isPlain else {
                 try fold(batch.bytes, record.begin..<record.begin + record.size)
                 first += 1
                 continue
             }
             var end = first + 1
-            while end < batch.records.count, batch.records[end].isPlain { end += 1 }
+            while end < records.count, records[end].isPlain { end += 1 }
             try foldPlain(batch, first..<end)
             first = end
         }
