@@ -1,6 +1,7 @@
 import Base
 import Bytes
 import Glibc
+import Synchronization
 import Testing
 
 @testable import Runtime
@@ -145,6 +146,63 @@ struct LoopDiskTests {
             }
         }
         #expect(kinds == [.notFound])
+    }
+
+    @Test("a reader's pieces run on other threads, all of them, and each wait returns when one more has")
+    func reader() throws {
+        try withDisk { disk, folder in
+            let bytes = pattern(100_000)
+            var files: [any DiskFile] = []
+            for number in 0..<3 {
+                let file = try disk.open(folder + "/\(number)", .createNew)
+                try file.write(bytes.span.bytes, at: number)
+                files.append(file)
+            }
+            let own = pthread_self()
+            let ends = Mutex<[Int]>([])
+            var reader: (any DiskReader)? = disk.makeReader(of: files)
+            // The reader keeps what it reads from open.
+            for file in files { file.close() }
+            for piece in 0..<200 {
+                reader?.begin { files in
+                    var buffer = [UInt8](repeating: 0, count: 200_000)
+                    files.willRead(piece % 3, at: 0, count: 1 << 20)
+                    let count = try? buffer.withUnsafeMutableBytes {
+                        try files.read(piece % 3, into: $0, at: piece % 3)
+                    }
+                    let isRight = count == bytes.count && Array(buffer.prefix(bytes.count)) == bytes
+                    ends.withLock { $0.append(isRight && pthread_equal(own, pthread_self()) == 0 ? piece : -1) }
+                }
+                if piece >= 10 {
+                    reader?.wait()
+                    #expect(ends.withLock { $0.count } >= piece - 9)
+                }
+            }
+            // Those that nobody waited for run as well.
+            reader = nil
+            #expect(ends.withLock { $0.sorted() } == Array(0..<200))
+        }
+    }
+
+    @Test("a reader of a file that is closed, or of another disk, says so")
+    func readerOfNothing() throws {
+        try withDisk { disk, folder in
+            let file = try disk.open(folder + "/file", .createNew)
+            file.close()
+            let errors = Mutex<[DiskError]>([])
+            let reader = disk.makeReader(of: [file])
+            reader.begin { files in
+                let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1, alignment: 1)
+                defer { buffer.deallocate() }
+                do throws(DiskError) {
+                    _ = try files.read(0, into: buffer, at: 0)
+                } catch {
+                    errors.withLock { $0.append(error) }
+                }
+            }
+            reader.wait()
+            #expect(errors.withLock { $0.map { $0.errorNumber } } == [EBADF])
+        }
     }
 
     @Test("random numbers differ")

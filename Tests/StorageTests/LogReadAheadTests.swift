@@ -19,7 +19,7 @@ struct LogReadAheadTests {
     }
 
     /// Messages of sizes that fill segments of 4 KiB unevenly, so that blank records of many sizes close them.
-    private func fixture(messages: Int = 60, segmentSize: Int = 4096) throws -> (StoreFixture, [Segment], end: Int64) {
+    private func makeLog(messages: Int = 60, segmentSize: Int = 4096) throws -> (StoreFixture, [Segment], end: Int64) {
         let fixture = StoreFixture(segmentSize: segmentSize)
         let store = try fixture.open()
         for number in 0..<messages {
@@ -27,7 +27,7 @@ struct LogReadAheadTests {
             try store.endTurn()
         }
         fixture.disk.crash(.processKill)
-        return (fixture, try segments(fixture), store.end.rawValue)
+        return (fixture, try self.segments(fixture), store.end.rawValue)
     }
 
     private func segments(_ fixture: StoreFixture) throws -> [Segment] {
@@ -81,7 +81,7 @@ struct LogReadAheadTests {
         "batches of any size hold the records that are there, those across their edges and those larger than they are",
         arguments: [8, 9, 91, 100, 131, 500, 1000, 4095, 4096, 4097, 100_000])
     func batchSizes(batchSize: Int) throws {
-        let (fixture, segments, end) = try fixture()
+        let (fixture, segments, end) = try makeLog()
         let expected = try walk(segments)
         #expect(expected.records.count == 60 && expected.end == end && expected.finding == .nothing)
         #expect(readAhead(segments, fixture.disk, batchSize: batchSize) == expected)
@@ -89,12 +89,12 @@ struct LogReadAheadTests {
 
     @Test("threads that read side by side give the same batches in the same order", arguments: [8, 131, 1000, 100_000])
     func threads(batchSize: Int) throws {
-        let (fixture, _, _) = try fixture(messages: 400)
+        let (fixture, _, _) = try makeLog(messages: 400)
         let root = FileManager.default.temporaryDirectory.appending(path: "apus-ahead-\(UUID().uuidString)").path
         defer { try? FileManager.default.removeItem(atPath: root) }
         let disk = LoopDisk(loop: try EventLoop())
         try disk.makeDirectory(root)
-        let segments = try segments(fixture).map { segment in
+        let segments = try self.segments(fixture).map { segment in
             let file = try disk.open(root + "/" + Segment.name(start: segment.start), .createNew)
             try file.write((fixture.disk.contents(segment.file.path) ?? []).span.bytes, at: 0)
             return Segment(start: segment.start, size: segment.size, file: file, reservedSize: 0)
@@ -114,7 +114,7 @@ struct LogReadAheadTests {
 
     @Test("a record torn at any byte ends the log where it begins, wherever the edge of a batch is")
     func tornTail() throws {
-        let (fixture, segments, _) = try fixture(messages: 12, segmentSize: 8192)
+        let (fixture, segments, _) = try makeLog(messages: 12, segmentSize: 8192)
         let whole = try walk(segments)
         let last = try #require(whole.records.last)
         let intact = Array(try #require(fixture.disk.contents(segments[0].file.path))[..<Int(last.upperBound)])
@@ -125,7 +125,7 @@ struct LogReadAheadTests {
             fixture.disk.install(segments[0].file.path, Array(zeros))
             let torn = try self.segments(fixture)
             let expected = try walk(torn)
-            #expect(expected.records == whole.records.dropLast() && expected.end == last.lowerBound)
+            #expect(expected.records == Array(whole.records.dropLast()) && expected.end == last.lowerBound)
             for batchSize in batchSizes {
                 #expect(readAhead(torn, fixture.disk, batchSize: batchSize) == expected, "\(kept) \(batchSize)")
             }
@@ -134,7 +134,7 @@ struct LogReadAheadTests {
 
     @Test("a file may end anywhere")
     func shortFile() throws {
-        let (fixture, segments, _) = try fixture(messages: 8)
+        let (fixture, segments, _) = try makeLog(messages: 8)
         let bytes = try #require(fixture.disk.contents(segments[0].file.path))
         for size in 0..<1500 {
             fixture.disk.install(segments[0].file.path, Array(bytes[..<size]))
@@ -148,7 +148,7 @@ struct LogReadAheadTests {
 
     @Test("nothing from a wrong bit on is handed over, whatever was read ahead behind it")
     func wrongBit() throws {
-        let (fixture, segments, _) = try fixture(messages: 30)
+        let (fixture, segments, _) = try makeLog(messages: 30)
         let whole = try walk(segments)
         for position in stride(from: 0, to: 3500, by: 7) {
             guard let hit = whole.records.first(where: { $0.contains(Int64(position)) }) else { continue }
@@ -164,7 +164,7 @@ struct LogReadAheadTests {
 
     @Test("a read that fails is reported with the good records before it, and the store does not open")
     func failedRead() throws {
-        let (fixture, segments, _) = try fixture()
+        let (fixture, segments, _) = try makeLog()
         let whole = try walk(segments)
         let reads = fixture.disk.callCount
         _ = readAhead(segments, fixture.disk, batchSize: 1000)
@@ -173,12 +173,7 @@ struct LogReadAheadTests {
         for call in 1...count {
             fixture.disk.faults.failCall = fixture.disk.callCount + call
             let found = readAhead(segments, fixture.disk, batchSize: 1000)
-            // The last reads look at what lies behind the end.
-            guard let failure = found.failure else {
-                #expect(found == whole)
-                continue
-            }
-            #expect(failure.kind == .inputOutput && found.finding == nil)
+            #expect(found.failure?.kind == .inputOutput && found.finding == nil)
             #expect(found.records == whole.records.filter { $0.upperBound <= found.end })
         }
         fixture.disk.faults.failCall = nil
@@ -246,9 +241,6 @@ struct LogReadAheadTests {
         let before = try views(store)
         #expect(before.count > 100)
         #expect(try views(fixture.reopen(after: .processKill)) == before)
-        for path in fixture.disk.files(below: "store/consumequeue") + fixture.disk.files(below: "store/index") {
-            fixture.disk.uninstall(path)
-        }
         fixture.disk.uninstall("store/consumequeue")
         fixture.disk.uninstall("store/index")
         #expect(try views(fixture.reopen(after: .processKill)) == before)
