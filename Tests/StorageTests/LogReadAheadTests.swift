@@ -23,7 +23,7 @@ struct LogReadAheadTests {
         let fixture = StoreFixture(segmentSize: segmentSize)
         let store = try fixture.open()
         for number in 0..<messages {
-            try store.send([UInt8](repeating: UInt8(number), count: number * 37 % 900))
+            try store.send([UInt8](repeating: UInt8(truncatingIfNeeded: number), count: number * 37 % 900))
             try store.endTurn()
         }
         fixture.disk.crash(.processKill)
@@ -96,7 +96,8 @@ struct LogReadAheadTests {
         try disk.makeDirectory(root)
         let segments = try self.segments(fixture).map { segment in
             let file = try disk.open(root + "/" + Segment.name(start: segment.start), .createNew)
-            try file.write((fixture.disk.contents(segment.file.path) ?? []).span.bytes, at: 0)
+            let bytes = try #require(fixture.disk.contents(segment.file.path))
+            try file.write(bytes.span.bytes, at: 0)
             return Segment(start: segment.start, size: segment.size, file: file, reservedSize: 0)
         }
         let expected = try walk(segments)
