@@ -29,7 +29,7 @@ extension Setting {
             "tlsHandshakeTimeout", .duration(.milliseconds, 100...600_000), "10000", in: any,
             "A client that has not finished its handshake by then is closed. Not RocketMQ's."),
         Setting(
-            "tlsHandshakeShare", .integer(1...100), "20", in: any,
+            "tlsHandshakeShare", .integer(1...100), "15", in: any,
             "Percent of a process's loop that TLS handshakes may take; what comes faster waits for its turn, up to "
                 + "tlsHandshakeTimeout. Not RocketMQ's."),
         Setting(
