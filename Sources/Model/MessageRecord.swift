@@ -29,6 +29,7 @@ public struct MessageRecord: Sendable {
     /// Fills the end of a segment where the next record did not fit; only size and magic are valid.
     public static let blankMagic: UInt32 = 0xCBD4_3194
     /// Positions of fields before the first that can move.
+    public static let queueIDPosition = 12
     public static let queueOffsetPosition = 20
     public static let physicalOffsetPosition = 28
     /// Size, magic and everything else around an empty body, topic and properties, with IPv4 hosts.

@@ -76,6 +76,8 @@ public struct FetchLimits: Sendable {
     static let scanMinimum = 16_000 / 20
     /// Entries that are looked at in one go.
     static let scanPiece = 64
+    /// Bytes of a record that are read without a look at its head: less than the sum of an answer.
+    static let trustedSize = 256 * 1024
     /// Bytes that one cold fetch brings into the page cache.
     static let prefetchSize = 256 * 1024
 

@@ -27,22 +27,22 @@ extension MessageStore {
     }
 
     /// Appends the record that an entry of a consume queue names to `buffer`, when it is whole.
+    /// - Parameter queueOffset: where the entry stands in `queue`: the record must be of that message.
     /// - Parameter mayWait: whether to block for a record that is on the medium only: true after a prefetch.
     public func readRecord(
-        at offset: PhysicalOffset, size: Int, mayWait: Bool, into buffer: ByteBuffer
+        at offset: PhysicalOffset, size: Int, of queue: StoredQueue, _ queueOffset: QueueOffset, mayWait: Bool,
+        into buffer: ByteBuffer
     ) throws(StorageError) -> RecordRead {
         let begin = buffer.count
+        // So much is not read, nor room made for it, on the word of an entry alone.
+        let entry = ConsumeQueueEntry(physicalOffset: offset, size: Int32(clamping: size), tagsCode: 0)
+        if size > FetchLimits.trustedSize, try !isHeadThere(entry, of: queue, at: queueOffset) { return .gone }
         switch try commitLog.read(at: offset, size: size, mayWait: mayWait, into: buffer) {
         case .cold: return .cold
         case .outside: return .gone
         case .done: break
         }
-        let span = buffer.bytes.extracting(begin..<buffer.count)
-        if let record = try? MessageRecord(span), record.physicalOffset == offset, record.size == size,
-            commitLog.isInMemory(offset, size: size) || RecordCheck.isIntact(record, in: span)
-        {
-            return .done
-        }
+        if isServable(entry, buffer.bytes.extracting(begin..<buffer.count), of: queue, at: queueOffset) { return .done }
         buffer.truncate(to: begin)
         metrics.damagedRecords += 1
         return .gone

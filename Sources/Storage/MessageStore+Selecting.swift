@@ -29,17 +29,19 @@ extension MessageStore {
         result.status = .noMatchedMessage
         var reading = SelectiveReading(piece: selectionPiece, mayWait: mayWait)
         var scanned = 0
+        var mended: QueueOffset?
         let scanMaximum = max(1, FetchLimits.scanCount(maximumCount: maximumCount) / weight)
-        while scanned < scanMaximum {
+        scan: while scanned < scanMaximum {
             let entries = try entries(of: queue, from: offset.advanced(by: scanned), atMost: scanMaximum - scanned)
             guard !entries.isEmpty else { break }
             for index in entries.indices {
                 let entry = entries[index]
-                result.nextOffset = offset.advanced(by: scanned + index)
+                let place = offset.advanced(by: scanned + index)
+                result.nextOffset = place
                 if isFull(result, adding: Int(entry.size), entry, maximumCount: maximumCount) { return result }
                 // At least one record is looked at, so that the next call does not end here again.
                 if reading.bytesRead >= FetchLimits.selectionBytesMaximum, scanned + index > 0 { return result }
-                switch try select(entries, index, &reading, into: buffer, selects: selects) {
+                switch try select(entries, index, of: queue, at: place, &reading, into: buffer, selects: selects) {
                 case .wanted:
                     result.messageCount += 1
                     result.byteCount += Int(entry.size)
@@ -51,7 +53,19 @@ extension MessageStore {
                     result.status = .cold
                     result.coldOffset = reading.start
                     return result
-                case .removed: if result.messageCount == 0 { result.status = .messageWasRemoving }
+                case .none:
+                    // What is there goes out now; the next pull comes here first.
+                    if result.messageCount > 0 { return result }
+                    switch try passOver(entry, of: queue, at: place, &mended) {
+                    case .absent: result.status = .messageWasRemoving
+                    case .mended:
+                        scanned += index
+                        continue scan
+                    case .looking(let position):
+                        result.status = .cold
+                        result.coldOffset = position
+                        return result
+                    }
                 }
             }
             scanned += entries.count
@@ -66,45 +80,48 @@ extension MessageStore {
         case unwanted
         /// It must come from the medium.
         case cold
-        /// Its segment went while the entry was still there.
-        case removed
+        /// There is no whole record of the message where the entry leads.
+        case none
     }
 
     private func select(
-        _ entries: UnsafeMutableBufferPointer<ConsumeQueueEntry>, _ index: Int, _ reading: inout SelectiveReading,
-        into buffer: ByteBuffer, selects: (RawSpan) -> Bool
+        _ entries: UnsafeMutableBufferPointer<ConsumeQueueEntry>, _ index: Int, of queue: StoredQueue,
+        at offset: QueueOffset, _ reading: inout SelectiveReading, into buffer: ByteBuffer, selects: (RawSpan) -> Bool
     ) throws(StorageError) -> Selection {
         let entry = entries[index]
         let size = Int(entry.size)
         // Nothing was written there, or the record was set aside.
-        guard size > 0, entry.size < .max else { return .removed }
+        guard entry.hasRecord else { return .none }
         if let (source, position) = commitLog.inMemory(entry.physicalOffset, size: size) {
-            return try select(
-                entry, source.bytes.extracting(position..<position + size), into: buffer, selects: selects)
+            return select(
+                entry, source.bytes.extracting(position..<position + size), of: queue, at: offset, into: buffer,
+                selects: selects)
         }
         guard size <= FetchLimits.selectionPiece else {
-            return try selectLarge(entry, &reading, into: buffer, selects: selects)
+            return try selectLarge(entry, of: queue, at: offset, &reading, into: buffer, selects: selects)
         }
         if !reading.holds(entry) {
             var outcome = try read(entry.physicalOffset, Self.piece(of: entries, from: index), &reading)
             // The piece may reach into the next segment.
             if outcome == .outside { outcome = try read(entry.physicalOffset, size, &reading) }
-            guard outcome == .done else { return outcome == .cold ? .cold : .removed }
+            guard outcome == .done else { return outcome == .cold ? .cold : .none }
             reading.mayWait = false
         }
         let piece = reading.piece
         let position = reading.position(of: entry)
-        return try select(entry, piece.bytes.extracting(position..<position + size), into: buffer, selects: selects)
+        return select(
+            entry, piece.bytes.extracting(position..<position + size), of: queue, at: offset, into: buffer,
+            selects: selects)
     }
 
     private func select(
-        _ entry: ConsumeQueueEntry, _ record: RawSpan, into buffer: ByteBuffer, selects: (RawSpan) -> Bool
-    ) throws(StorageError) -> Selection {
-        guard isServable(entry, record), let tail = MessageRecordTail(ofRecordBeginningWith: record),
+        _ entry: ConsumeQueueEntry, _ record: RawSpan, of queue: StoredQueue, at offset: QueueOffset,
+        into buffer: ByteBuffer, selects: (RawSpan) -> Bool
+    ) -> Selection {
+        guard isServable(entry, record, of: queue, at: offset),
+            let tail = MessageRecordTail(ofRecordBeginningWith: record),
             let properties = tail.properties(in: record.extracting(tail.range))
-        else {
-            throw damaged(entry)
-        }
+        else { return .none }
         guard selects(record.extracting(tail.range).extracting(properties)) else { return .unwanted }
         buffer.append(record)
         return .wanted
@@ -113,38 +130,38 @@ extension MessageStore {
     /// A record that is too large to be read for nothing: the part up to the body's length, then what is behind the body, and
     /// the whole only when it is wanted.
     private func selectLarge(
-        _ entry: ConsumeQueueEntry, _ reading: inout SelectiveReading, into buffer: ByteBuffer,
-        selects: (RawSpan) -> Bool
+        _ entry: ConsumeQueueEntry, of queue: StoredQueue, at offset: QueueOffset, _ reading: inout SelectiveReading,
+        into buffer: ByteBuffer, selects: (RawSpan) -> Bool
     ) throws(StorageError) -> Selection {
         let piece = reading.piece
         var outcome = try read(entry.physicalOffset, MessageRecord.headSizeMaximum, &reading)
-        guard outcome == .done else { return outcome == .cold ? .cold : .removed }
-        guard let tail = MessageRecordTail(ofRecordBeginningWith: piece.bytes),
-            tail.range.upperBound == Int(entry.size),
-            piece.bytes.bigEndian(at: MessageRecord.physicalOffsetPosition, as: Int64.self)
-                == entry.physicalOffset.rawValue
-        else { throw damaged(entry) }
+        guard outcome == .done else { return outcome == .cold ? .cold : .none }
+        guard Self.isHead(piece.bytes, entry, of: queue, at: offset),
+            let tail = MessageRecordTail(ofRecordBeginningWith: piece.bytes),
+            tail.range.upperBound == Int(entry.size)
+        else { return .none }
         outcome = try read(entry.physicalOffset.advanced(by: tail.range.lowerBound), tail.range.count, &reading)
-        guard outcome == .done else { return outcome == .cold ? .cold : .removed }
+        guard outcome == .done else { return outcome == .cold ? .cold : .none }
         reading.mayWait = false
-        guard let properties = tail.properties(in: piece.bytes) else { throw damaged(entry) }
+        guard let properties = tail.properties(in: piece.bytes) else { return .none }
         guard selects(piece.bytes.extracting(properties)) else { return .unwanted }
-        return try take(entry, &reading, into: buffer)
+        return try take(entry, of: queue, at: offset, &reading, into: buffer)
     }
 
     /// Appends a record of which parts were in the page cache; so the rest is worth waiting for.
     private func take(
-        _ entry: ConsumeQueueEntry, _ reading: inout SelectiveReading, into buffer: ByteBuffer
+        _ entry: ConsumeQueueEntry, of queue: StoredQueue, at offset: QueueOffset, _ reading: inout SelectiveReading,
+        into buffer: ByteBuffer
     ) throws(StorageError) -> Selection {
         let size = Int(entry.size)
         reading.bytesRead += size
         let begin = buffer.count
         guard try commitLog.read(at: entry.physicalOffset, size: size, mayWait: true, into: buffer) == .done else {
-            return .removed
+            return .none
         }
-        guard isServable(entry, buffer.bytes.extracting(begin..<buffer.count)) else {
+        guard isServable(entry, buffer.bytes.extracting(begin..<buffer.count), of: queue, at: offset) else {
             buffer.truncate(to: begin)
-            throw damaged(entry)
+            return .none
         }
         return .wanted
     }
@@ -175,11 +192,6 @@ extension MessageStore {
             size = distance + Int64(entry.size)
         }
         return Int(size)
-    }
-
-    private func damaged(_ entry: ConsumeQueueEntry) -> StorageError {
-        metrics.damagedRecords += 1
-        return commitLog.corruption(at: entry.physicalOffset, reason: "the record does not match its checksum")
     }
 }
 

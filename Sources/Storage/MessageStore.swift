@@ -22,6 +22,8 @@ public final class MessageStore {
 
     @exclusivity(unchecked) private var topics = ByteKeyTable<StoredTopic>()
     @exclusivity(unchecked) private var appendedQueues = AppendedQueues()
+    /// How far the queues reached at the last checkpoint.
+    private var queueTable: QueueTable
     /// Queues with entries that are in no file yet.
     @exclusivity(unchecked) private var dirtyQueues: [StoredQueue] = []
     /// Those of them that the checkpoint under way has still to write.
@@ -45,7 +47,7 @@ public final class MessageStore {
     /// What the disk has refused.
     public let faults: DiskFaults
     private let entryBuffer: UnsafeMutableBufferPointer<ConsumeQueueEntry>
-    private let scratch = ByteBuffer(capacity: 1024)
+    let scratch = ByteBuffer(capacity: 1024)
     /// What a selecting fetch has read last.
     let selectionPiece = ByteBuffer()
     private var lastFlush: MonotonicTime
@@ -76,6 +78,7 @@ public final class MessageStore {
         index = recovered.index
         stateView = recovered.stateView
         topics = recovered.topics
+        queueTable = recovered.queueTable
         dirtyQueues = topics.values.flatMap { $0.queues.compactMap { $0 } }.filter { $0.isListedAsDirty }
         trustedViewsOffset = recovered.trustedViewsOffset
         isForeign = recovered.isForeign
@@ -138,7 +141,8 @@ public final class MessageStore {
         if let queue = topic.queues[number] { return queue }
         let queue = try StoredQueue.load(
             topic: topic, queueID: queueID, configuration: configuration, disk: disk, files: files,
-            replayStart: trustedViewsOffset)
+            replayStart: trustedViewsOffset, maximum: queueTable.maximum(topic.name, queueID))
+        if let loss = queue.loss { throw loss }
         topic.queues[number] = queue
         return queue
     }
@@ -161,6 +165,7 @@ public final class MessageStore {
             try TopicFolder.remove(root: configuration.root, topic: name, disk: disk)
         }
         topics[name] = nil
+        queueTable.remove(name)
     }
 
     /// Runs `body` and turns what the disk refused into an error of the store.
@@ -341,43 +346,55 @@ public final class MessageStore {
         }
         result.status = .noMatchedMessage
         var scanned = 0
+        var mended: QueueOffset?
         let scanMaximum = FetchLimits.scanCount(maximumCount: maximumCount)
-        while scanned < scanMaximum {
+        scan: while scanned < scanMaximum {
             let entries = try entries(of: queue, from: offset.advanced(by: scanned), atMost: scanMaximum - scanned)
             guard !entries.isEmpty else { break }
             var index = 0
             while index < entries.count {
                 let entry = entries[index]
-                if isFull(result, adding: Int(entry.size), entry, maximumCount: maximumCount) {
-                    result.nextOffset = offset.advanced(by: scanned + index)
-                    return result
-                }
-                guard matches(entry.tagsCode) else {
-                    index += 1
-                    continue
-                }
-                let run = run(of: entries, from: index, result, maximumCount: maximumCount, matches: matches)
-                switch try commitLog.read(
-                    at: entry.physicalOffset, size: run.size, mayWait: mayWait, into: buffer)
-                {
-                case .done:
-                    try checkServed(entries, index..<index + run.count, size: run.size, in: buffer)
-                    result.messageCount += run.count
-                    result.byteCount += run.size
-                    result.status = .found
-                case .cold:
-                    // What is there goes out now; the next pull finds the cold record first.
-                    result.nextOffset = offset.advanced(by: scanned + index)
-                    if result.messageCount == 0 {
-                        result.status = .cold
-                        result.coldOffset = entry.physicalOffset
+                result.nextOffset = offset.advanced(by: scanned + index)
+                if isFull(result, adding: Int(entry.size), entry, maximumCount: maximumCount) { return result }
+                // A blank entry has no tag either: nobody may pass it over for that.
+                if entry.hasRecord {
+                    guard matches(entry.tagsCode) else {
+                        index += 1
+                        continue
                     }
-                    return result
-                case .outside:
-                    // The segment went while the entry was still there.
-                    if result.messageCount == 0 { result.status = .messageWasRemoving }
+                    let served = try serve(
+                        entries, index, of: queue, result, maximumCount: maximumCount, mayWait: mayWait, into: buffer,
+                        matches: matches)
+                    if served.isCold {
+                        // What is there goes out now; the next pull finds the cold record first.
+                        if result.messageCount == 0 {
+                            result.status = .cold
+                            result.coldOffset = entry.physicalOffset
+                        }
+                        return result
+                    }
+                    if served.count > 0 {
+                        result.messageCount += served.count
+                        result.byteCount += served.size
+                        result.status = .found
+                        index += served.count
+                        continue
+                    }
                 }
-                index += run.count
+                // No whole record of this message. What is there goes out now; the next pull comes here first.
+                if result.messageCount > 0 { return result }
+                switch try passOver(entry, of: queue, at: result.nextOffset, &mended) {
+                case .absent:
+                    result.status = .messageWasRemoving
+                    index += 1
+                case .mended:
+                    scanned += index
+                    continue scan
+                case .looking(let place):
+                    result.status = .cold
+                    result.coldOffset = place
+                    return result
+                }
             }
             scanned += entries.count
         }
@@ -432,32 +449,82 @@ public final class MessageStore {
         return (next - index, size)
     }
 
-    /// Records that come from a file are checked before they leave: damaged bytes are never served. In memory only a damaged
-    /// consume queue can lead to something else than the record.
-    /// - Parameter size: the size of all records of `range`, which are the last bytes of `buffer`.
-    private func checkServed(
-        _ entries: UnsafeMutableBufferPointer<ConsumeQueueEntry>, _ range: Range<Int>, size: Int, in buffer: ByteBuffer
-    ) throws(StorageError) {
-        var position = buffer.count - size
-        for entry in entries[range] {
-            let end = position + Int(entry.size)
-            guard isServable(entry, buffer.bytes.extracting(position..<end)) else {
-                buffer.truncate(to: buffer.count - size)
-                metrics.damagedRecords += 1
-                throw commitLog.corruption(
-                    at: entry.physicalOffset, reason: "the record does not match its checksum")
-            }
-            position = end
+    /// What ``serve(_:_:of:_:maximumCount:mayWait:into:matches:)`` appended.
+    private struct Served {
+        var count = 0
+        var size = 0
+        var isCold = false
+    }
+
+    /// Appends the records of the run of entries that begins at `index`, up to the first that is not whole.
+    private func serve(
+        _ entries: UnsafeMutableBufferPointer<ConsumeQueueEntry>, _ index: Int, of queue: StoredQueue,
+        _ result: FetchResult, maximumCount: Int, mayWait: Bool, into buffer: ByteBuffer, matches: (Int64) -> Bool
+    ) throws(StorageError) -> Served {
+        let first = entries[index]
+        // So much is not read, nor room made for it, on the word of an entry alone.
+        if first.size > FetchLimits.trustedSize, try !isHeadThere(first, of: queue, at: result.nextOffset) {
+            return Served()
+        }
+        var run = run(of: entries, from: index, result, maximumCount: maximumCount, matches: matches)
+        var outcome = try commitLog.read(at: first.physicalOffset, size: run.size, mayWait: mayWait, into: buffer)
+        if outcome == .outside, run.count > 1 {
+            // A damaged entry may have made the run longer than the log.
+            run = (1, Int(first.size))
+            outcome = try commitLog.read(at: first.physicalOffset, size: run.size, mayWait: mayWait, into: buffer)
+        }
+        switch outcome {
+        case .cold: return Served(isCold: true)
+        case .outside: return Served()
+        case .done:
+            return checkServed(
+                entries, index..<index + run.count, size: run.size, of: queue, result.nextOffset, in: buffer)
         }
     }
 
-    func isServable(_ entry: ConsumeQueueEntry, _ span: RawSpan) -> Bool {
-        guard span.byteCount >= MessageRecord.sizeMinimum, span.bigEndian(at: 0, as: Int32.self) == entry.size,
-            span.bigEndian(at: MessageRecord.physicalOffsetPosition, as: Int64.self) == entry.physicalOffset.rawValue
-        else { return false }
+    /// Records that come from a file are checked before they leave: damaged bytes are never served, nor is a record that a
+    /// damaged entry leads to. What is behind the first that is not whole is taken from the buffer again.
+    /// - Parameter size: the size of all records of `range`, which are the last bytes of `buffer`.
+    /// - Parameter offset: of the first of them in the queue.
+    private func checkServed(
+        _ entries: UnsafeMutableBufferPointer<ConsumeQueueEntry>, _ range: Range<Int>, size: Int, of queue: StoredQueue,
+        _ offset: QueueOffset, in buffer: ByteBuffer
+    ) -> Served {
+        let begin = buffer.count - size
+        var served = Served()
+        for entry in entries[range] {
+            let start = begin + served.size
+            let span = buffer.bytes.extracting(start..<start + Int(entry.size))
+            guard isServable(entry, span, of: queue, at: offset.advanced(by: served.count)) else {
+                buffer.truncate(to: start)
+                break
+            }
+            served.count += 1
+            served.size += Int(entry.size)
+        }
+        return served
+    }
+
+    /// Whether the bytes are the whole record of the message at `offset` of the queue.
+    func isServable(
+        _ entry: ConsumeQueueEntry, _ span: RawSpan, of queue: StoredQueue, at offset: QueueOffset
+    ) -> Bool {
+        guard Self.isHead(span, entry, of: queue, at: offset) else { return false }
+        // What was appended a moment ago is not decoded again for this.
         if commitLog.isInMemory(entry.physicalOffset, size: span.byteCount) { return true }
         guard let record = try? MessageRecord(span) else { return false }
-        return RecordCheck.isIntact(record, in: span)
+        let name = queue.topic.nameBytes
+        return span.extracting(record.topic).equals(name.span.bytes) && RecordCheck.isIntact(record, in: span)
+    }
+
+    /// Whether the first bytes are those of the record that the entry is for: then it is right, whatever comes behind.
+    static func isHead(
+        _ span: RawSpan, _ entry: ConsumeQueueEntry, of queue: StoredQueue, at offset: QueueOffset
+    ) -> Bool {
+        span.byteCount >= MessageRecord.sizeMinimum && span.bigEndian(at: 0, as: Int32.self) == entry.size
+            && span.bigEndian(at: MessageRecord.physicalOffsetPosition, as: Int64.self) == entry.physicalOffset.rawValue
+            && span.bigEndian(at: MessageRecord.queueOffsetPosition, as: Int64.self) == offset.rawValue
+            && span.bigEndian(at: MessageRecord.queueIDPosition, as: Int32.self) == queue.queueID.rawValue
     }
 
     func isOld(_ offset: PhysicalOffset) -> Bool {
@@ -566,8 +633,21 @@ public final class MessageStore {
         commitLog.prefetchInBackground(offset, size: FetchLimits.prefetchSize, completion)
     }
 
-    /// The entry of the queue at `offset`; nil when the queue has no message there, or none that is visible.
+    /// The entry of the queue at `offset`; nil when the queue has no message there, or none that is visible. One that is
+    /// damaged is made anew from the log before.
     public func entry(of queue: StoredQueue, at offset: QueueOffset) throws(StorageError) -> ConsumeQueueEntry? {
+        guard let entry = try storedEntry(of: queue, at: offset), !entry.isSetAside,
+            try offset >= minimumOffset(of: queue), try !isHeadThere(entry, of: queue, at: offset, mayWait: false)
+        else { return try storedEntry(of: queue, at: offset) }
+        do throws(StorageError) {
+            return try mendNow(queue, at: offset) == .mended ? try storedEntry(of: queue, at: offset) : nil
+        } catch .corrupt {
+            // Reading the record says what is damaged.
+            return entry
+        }
+    }
+
+    func storedEntry(of queue: StoredQueue, at offset: QueueOffset) throws(StorageError) -> ConsumeQueueEntry? {
         try withDisk { () throws(DiskError) in try queue.consumeQueue.entry(at: offset) }
     }
 
@@ -631,6 +711,12 @@ public final class MessageStore {
         for queue in dirtyQueues { queue.isListedAsDirty = false }
         queuesToWrite += dirtyQueues
         dirtyQueues.removeAll(keepingCapacity: true)
+    }
+
+    /// How far every queue reaches now, as bytes of a file.
+    func tableOfQueues() -> ByteBuffer {
+        for topic in topics.values { queueTable.update(topic) }
+        return queueTable.encode(at: dispatched)
     }
 
     /// Writes the tails of up to `count` of the queues noted; false when none is left.

@@ -26,7 +26,8 @@ public enum StorageError: Error, Equatable, Sendable {
     init(_ error: ViewError) {
         switch error {
         case .disk(let error): self.init(error)
-        case .corrupt(let path, let reason): self = .corrupt(file: path, position: 0, reason: reason)
+        case .corrupt(let path, let position, let reason):
+            self = .corrupt(file: path, position: position, reason: reason)
         }
     }
 }

@@ -2,77 +2,15 @@
 
 import json
 import signal
-import struct
-import subprocess
 import time
 
 import pytest
 
 from apus import eventually
+from clocks import Clock
 from ledger import TIMER, body_of
-from mounts import need
 from wire import Peer, send_fields
 from world import World
-
-
-SHIM = r"""
-#define _GNU_SOURCE
-#include <fcntl.h>
-#include <stdlib.h>
-#include <sys/mman.h>
-#include <sys/syscall.h>
-#include <sys/time.h>
-#include <time.h>
-#include <unistd.h>
-
-/* Seconds that the wall clock is wrong by, in a file that the test writes. */
-static volatile long *wrong;
-
-__attribute__((constructor)) static void begin(void) {
-    int file = open(getenv("WRONG_CLOCK"), O_RDONLY);
-    void *memory = mmap(0, sizeof(long), PROT_READ, MAP_SHARED, file, 0);
-    if (memory != MAP_FAILED) wrong = memory;
-}
-
-int clock_gettime(clockid_t clock, struct timespec *now) {
-    int result = syscall(SYS_clock_gettime, clock, now);
-    if (result == 0 && wrong && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE)) now->tv_sec += *wrong;
-    return result;
-}
-
-int gettimeofday(struct timeval *restrict now, void *restrict zone) {
-    struct timespec time;
-    clock_gettime(CLOCK_REALTIME, &time);
-    now->tv_sec = time.tv_sec;
-    now->tv_usec = time.tv_nsec / 1000;
-    return 0;
-}
-
-time_t time(time_t *result) {
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    if (result) *result = now.tv_sec;
-    return now.tv_sec;
-}
-"""
-
-
-class Clock:
-    """The wall clock of a server; its monotonic clock stays as it is. libfaketime moves the environment, after which a Swift
-    program does not find its arguments, so this is a shim of our own."""
-
-    def __init__(self, folder):
-        need("gcc")
-        (folder / "clock.c").write_text(SHIM)
-        subprocess.run(["gcc", "-shared", "-fPIC", "-o", str(folder / "clock.so"), str(folder / "clock.c")], check=True)
-        self.file = folder / "clock"
-        self.file.write_bytes(bytes(8))
-        self.environment = {"LD_PRELOAD": str(folder / "clock.so"), "WRONG_CLOCK": str(self.file)}
-
-    def set(self, seconds):
-        """Seconds before or after the true time."""
-        with open(self.file, "r+b") as file:
-            file.write(struct.pack("=q", seconds))
 
 
 @pytest.mark.parametrize("flush", ["ASYNC_FLUSH", "SYNC_FLUSH"])
@@ -98,8 +36,17 @@ def test_nothing_is_lost_when_the_clock_jumps(tmp_path, seed, flush):
 
 
 def test_a_timer_is_early_by_no_more_than_the_jump(tmp_path, seed):
-    clock = Clock(tmp_path)
-    world = World(tmp_path / "w", seed, "ASYNC_FLUSH", environment=clock.environment)
+    check_timers(tmp_path, seed, Clock(tmp_path))
+
+
+def test_a_timer_that_is_earlier_than_the_jump_is_caught(tmp_path, seed):
+    """The clock jumps by twice what the test says."""
+    with pytest.raises(AssertionError, match="a timer of 6 s came after"):
+        check_timers(tmp_path, seed, Clock(tmp_path, "JUMPS_TWICE"))
+
+
+def check_timers(folder, seed, clock):
+    world = World(folder / "w", seed, "ASYNC_FLUSH", environment=clock.environment)
     world.start()
     world.make_topics()
     try:
@@ -128,8 +75,17 @@ def came(peer):
 
 
 def test_a_lock_is_safe_from_the_wall_clock(tmp_path, seed):
-    clock = Clock(tmp_path)
-    world = World(tmp_path / "w", seed, "ASYNC_FLUSH", environment=clock.environment)
+    check_locks(tmp_path, seed, Clock(tmp_path), (3600, -3600, 100_000, 0))
+
+
+def test_a_lock_that_follows_the_wall_clock_is_caught(tmp_path, seed):
+    """The clock that nobody sets jumps with the one that everybody sees: locks last 60 s of it, and connections 120 s."""
+    with pytest.raises(AssertionError, match="the lock was given away when the clock jumped"):
+        check_locks(tmp_path, seed, Clock(tmp_path, "JUMPS_ALL"), (70,))
+
+
+def check_locks(folder, seed, clock, jumps):
+    world = World(folder / "w", seed, "ASYNC_FLUSH", environment=clock.environment)
     world.start()
     world.make_topics()
     # The first pull makes the group.
@@ -141,7 +97,7 @@ def test_a_lock_is_safe_from_the_wall_clock(tmp_path, seed):
         broker = json.loads(route)["queueDatas"][0]["brokerName"]
         with world.peer() as one, world.peer() as two:
             assert lock(one, "one", broker), "nobody has it"
-            for seconds in (3600, -3600, 100_000, 0):
+            for seconds in jumps:
                 clock.set(seconds)
                 assert not lock(two, "two", broker), f"the lock was given away when the clock jumped to {seconds:+d} s"
                 assert lock(one, "one", broker)

@@ -227,8 +227,8 @@ class World:
         def answered(header, _):
             for index, entry in enumerate(entries):
                 if header["code"] not in (0, 10):
-                    # A part of it may have found room on a disk that was full for the rest.
-                    continue
+                    # All or nothing, on a full disk too.
+                    entry.outcome = REFUSED
                 elif header["code"] == 0:
                     fields = header["extFields"]
                     entry.outcome = ACKNOWLEDGED

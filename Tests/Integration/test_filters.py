@@ -122,16 +122,17 @@ def test_messages_of_the_cpp_client_are_filtered(server, topic, group, orders, e
 def test_a_held_pull_is_woken_by_what_passes_only(server, clients, topic, group):
     producer = clients.producer(server, group())
     producer.send_sync(message(topic, "warm", properties={"a": "0"}))
-    with Connection(server.broker_port, timeout=30.0) as connection:
+    with Connection(server.broker_port, timeout=150.0) as connection:
         offsets = {}
         for queue in range(QUEUES):
             header, _ = connection.request(30, {"topic": topic, "queueId": str(queue)})
             offsets[queue] = int(header["extFields"]["offset"])
-        queues = [Connection(server.broker_port, timeout=30.0) for _ in range(QUEUES)]
+        queues = [Connection(server.broker_port, timeout=150.0) for _ in range(QUEUES)]
         try:
             name = group()
+            # Held for longer than thirty sends take, with ThreadSanitizer and on a busy machine too.
             for queue, waiting in enumerate(queues):
-                fields = pull_fields(topic, name, queue, offsets[queue], "a = 7", hold=20_000)
+                fields = pull_fields(topic, name, queue, offsets[queue], "a = 7", hold=120_000)
                 waiting.opaque += 1
                 waiting.send(
                     frame(
@@ -145,7 +146,7 @@ def test_a_held_pull_is_woken_by_what_passes_only(server, clients, topic, group)
                 producer.send_sync(message(topic, f"no {number}", properties={"a": str(number % 7)}))
             result = producer.send_sync(message(topic, "yes", properties={"a": "7"}))
             assert result is not None
-            ready, _, _ = select.select([q.socket for q in queues], [], [], 20)
+            ready, _, _ = select.select([q.socket for q in queues], [], [], 100)
             assert len(ready) == 1, "one queue has the message that passes"
             woken = next(q for q in queues if q.socket is ready[0])
             header, records = woken.answer()

@@ -218,7 +218,7 @@ struct MessageStoreTests {
             MessageProperties.decode(buffer.bytes.extracting(record.properties)).first?.value.utf8.count == size - 2)
     }
 
-    @Test("no offset or size that a damaged consume queue holds is followed")
+    @Test("what a damaged consume queue holds is not followed: the message is found in the log")
     func damagedEntries() throws {
         let fixture = StoreFixture()
         let store = try fixture.open()
@@ -226,7 +226,8 @@ struct MessageStoreTests {
         try store.endTurn()
         try fixture.checkpoint(store)
         let file = "store/consumequeue/T/0/00000000000000000000"
-        var entry = try #require(fixture.disk.contents(file)?[0..<20])
+        let right = try #require(fixture.disk.contents(file)?[0..<20])
+        var entry = right
         for (offset, size) in [
             (Int64.max, Int32(5)), (.min, 5), (0, -1), (0, 0), (0, .max), (.max, .max), (1, 120), (5000, 1),
             (store.end.rawValue - 1, 1),
@@ -235,12 +236,9 @@ struct MessageStoreTests {
             withUnsafeBytes(of: size.bigEndian) { entry.replaceSubrange(8..<12, with: $0) }
             let handle = try fixture.disk.open(file, .existing)
             try handle.write(Array(entry).span.bytes, at: 0)
-            do {
-                let found = try store.fetched(maximumCount: 1)
-                #expect(!found.bodies.contains { $0 != "message 1" }, "\(offset) \(size)")
-            } catch let error as StorageError {
-                guard case .corrupt = error else { throw error }
-            }
+            let found = try store.fetched(maximumCount: 1)
+            #expect(found.bodies == ["message 0"], "\(offset) \(size)")
+            #expect(fixture.disk.contents(file)?[0..<20] == right)
         }
     }
 }

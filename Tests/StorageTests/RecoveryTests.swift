@@ -173,7 +173,7 @@ struct RecoveryTests {
         }
     }
 
-    @Test("without the folder of the consume queues all queues are made anew; without a part of one, it is reported")
+    @Test("without the folder of the consume queues all queues are made anew; without a part of one, what it had")
     func views() throws {
         let fixture = StoreFixture()
         let store = try fixture.open()
@@ -185,7 +185,7 @@ struct RecoveryTests {
         let bodies = try store.all()
         fixture.disk.crash(.processKill)
         fixture.disk.uninstall("store/consumequeue/T/0/00000000000000004000")
-        #expect(throws: StorageError.self) { try fixture.open() }
+        #expect(try fixture.open().all() == bodies)
         fixture.disk.crash(.processKill)
         fixture.disk.uninstall("store/consumequeue")
         #expect(try fixture.open().all() == bodies)

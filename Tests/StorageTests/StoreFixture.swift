@@ -125,6 +125,8 @@ extension MessageStore {
         var all: [String] = []
         while true {
             let (result, bodies) = try fetched(topic, queue, from: offset)
+            // The log is still being looked through.
+            if result.status == .cold { continue }
             guard result.status == .found else { return all }
             all += bodies
             offset = result.nextOffset.rawValue

@@ -82,6 +82,25 @@ extension Broker {
         }
     }
 
+    /// Makes room for a batch of messages; see `MessageStore/makeBatch()`.
+    public func makeBatch() throws(BrokerError) -> MessageStore.Batch {
+        guard store.isWritable else { throw .refusesMessages }
+        return store.makeBatch()
+    }
+
+    /// Reserves room for one message of the batch.
+    /// - Throws: ``BrokerError/storage(_:)``; nothing was appended.
+    public func reserve(
+        body: Int, properties: Int, topic: Int, in batch: inout MessageStore.Batch
+    ) throws(BrokerError) {
+        do {
+            try store.reserve(
+                MessageStore.recordSizeMaximum(body: body, properties: properties, topic: topic), in: &batch)
+        } catch {
+            throw .storage(error)
+        }
+    }
+
     /// Counts a send that was refused.
     public func sendRefused() { metrics.sendsRefused += 1 }
 }

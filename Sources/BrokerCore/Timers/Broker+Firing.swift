@@ -47,8 +47,12 @@ extension Broker {
         var budget = TimerBudget(
             messages: timers.configuration.messagesPerTurn, bytes: timers.configuration.bytesPerTurn)
         while budget.isLeft, let timer = timers.thawed.last {
-            guard try fire(timer, now, mayWait: true, &budget) == .done else { return }
             timers.thawed.removeLast()
+            var fired = Fired.stays
+            // It may come again at once, with another place.
+            defer { if fired == .stays { timers.thawed.append(timer) } }
+            fired = try fire(timer, now, mayWait: true, &budget)
+            guard fired == .done else { return }
         }
         while budget.isLeft, let timer = timers.heap.first, timer.wake <= now {
             guard try fire(timer, now, &budget) == .done else { return }
@@ -102,7 +106,8 @@ extension Broker {
             let entry = timers.entries[index]
             let pending = PendingID(.timer, scan.number, scan.next.advanced(by: index))
             guard !state.ledger.isSettled(pending) else { continue }
-            if entry.tagsCode <= now || scan.isSchedule {
+            // One that belongs to another slot is damaged: its record says when it is due.
+            if entry.tagsCode <= now || scan.isSchedule || TimerRing.slot(entry.tagsCode) != Int(scan.number.rawValue) {
                 let timer = PendingTimer(
                     wake: entry.tagsCode, offset: entry.physicalOffset, pending: pending.field, size: entry.size)
                 guard budget.isLeft, try fire(timer, now, &budget) == .done else {
@@ -126,11 +131,14 @@ extension Broker {
         guard store.isWritable else { return rest() }
         let buffer = timers.record
         buffer.removeAll()
+        let queue = try timers.queue(Int(pending.queueID.rawValue))
         switch try store.readRecord(
-            at: timer.offset, size: Int(timer.size), mayWait: mayWait, into: buffer)
+            at: timer.offset, size: Int(timer.size), of: queue, pending.queueOffset, mayWait: mayWait, into: buffer)
         {
         case .cold: return fetchFromMedium(timer)
-        case .gone: try lose(pending, "its record is gone or damaged")
+        case .gone:
+            if try look(again: timer, pending, queue) { return .done }
+            try lose(pending, "its record is gone or damaged")
         case .done:
             do throws(StorageError) {
                 try deliver(timer, pending, now)
@@ -143,6 +151,37 @@ extension Broker {
         budget.messages -= 1
         budget.bytes -= Int(timer.size)
         return .done
+    }
+
+    /// Looks in the log for a timer whose record is not where its entry says.
+    /// - Returns: whether it comes again: with the right place, or when more of the log has been read.
+    private func look(
+        again timer: PendingTimer, _ pending: PendingID, _ queue: StoredQueue
+    ) throws(StorageError) -> Bool {
+        guard try pending.queueOffset >= store.minimumOffset(of: queue) else { return false }
+        do throws(StorageError) {
+            switch try store.mend(queue, at: pending.queueOffset) {
+            case .absent: return false
+            case .looking(let place):
+                timers.prefetches += 1
+                let timers = timers
+                store.prefetchRecord(at: place) {
+                    timers.prefetches -= 1
+                    timers.thawed.append(timer)
+                }
+                return true
+            case .mended:
+                guard let entry = try store.entry(of: queue, at: pending.queueOffset),
+                    (entry.physicalOffset, entry.size) != (timer.offset, timer.size)
+                else { return false }
+                timers.thawed.append(
+                    PendingTimer(
+                        wake: timer.wake, offset: entry.physicalOffset, pending: timer.pending, size: entry.size))
+                return true
+            }
+        } catch .corrupt {
+            return false
+        }
     }
 
     /// Tries again a little later.

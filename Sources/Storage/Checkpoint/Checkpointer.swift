@@ -34,6 +34,9 @@ final class Checkpointer {
 
     private let file: any DiskFile
     private let snapshotFolder: String
+    private let tableFolder: String
+    /// How far the queues reach at the round's begin.
+    private var table: ByteBuffer?
     private var stage = Stage.idle
     private var last: Checkpoint
     private var next: Checkpoint
@@ -48,6 +51,7 @@ final class Checkpointer {
     init(recovered: RecoveredStore) {
         file = recovered.checkpointFile
         snapshotFolder = recovered.configuration.root + "/snapshots"
+        tableFolder = recovered.configuration.root + "/" + QueueTable.folder
         last = recovered.checkpoint ?? Checkpoint()
         next = last
     }
@@ -79,7 +83,9 @@ final class Checkpointer {
         switch stage {
         case .idle: try beginIfDue(store)
         case .writingQueues:
-            if try !store.writeQueueTails(atMost: Self.queuesPerStep) { stage = .writingIndex }
+            guard try !store.writeQueueTails(atMost: Self.queuesPerStep) else { return }
+            try writeTable(store)
+            stage = .writingIndex
         case .writingIndex:
             if try !store.writeIndex(maximumBytes: Self.indexBytesPerStep) { stage = .writingSnapshot }
         case .writingSnapshot:
@@ -112,6 +118,7 @@ final class Checkpointer {
         next.viewsOffset = store.dispatched
         next.storeTimestamp = store.clock.timestamp
         next.isCleanStop = false
+        table = store.tableOfQueues()
         store.beginWritingQueueTails()
         stage = .writingQueues
         // A round that found the disk full may have left one behind that knows nothing of the newest entries.
@@ -131,22 +138,34 @@ final class Checkpointer {
         try writeSnapshot(store, at: end)
     }
 
+    /// Puts the table of queues beside the one that counts. When the log has not grown they say the same.
+    private func writeTable(_ store: MessageStore) throws(StorageError) {
+        let path = QueueTable.path(root: store.configuration.root, next.viewsOffset)
+        guard let table, next.viewsOffset != last.viewsOffset || !store.disk.exists(path) else { return }
+        try write(table, to: path, store.disk)
+        self.table = nil
+    }
+
+    /// Writes a file of which there is nothing under its name before it is whole.
+    private func write(_ buffer: ByteBuffer, to path: String, _ disk: any Disk) throws(StorageError) {
+        do {
+            let file = try disk.open(path + ".new", .createIfMissing)
+            try file.truncate(to: 0)
+            try file.write(buffer.bytes, at: 0)
+            file.close()
+            try disk.rename(path + ".new", to: path)
+        } catch {
+            throw StorageError(error)
+        }
+    }
+
     private func writeSnapshot(_ store: MessageStore, at offset: PhysicalOffset) throws(StorageError) {
         next.stateOffset = offset
         nextSnapshotChanges = stateChanges
         // Putting an unsynchronised file in the place of one that counts would risk both. They say the same.
         guard offset != last.snapshotOffset else { return }
         let snapshot = SnapshotFile.encode(store.stateView, at: offset)
-        let path = self.path(of: offset)
-        do {
-            let file = try store.disk.open(path + ".new", .createIfMissing)
-            try file.truncate(to: 0)
-            try file.write(snapshot.bytes, at: 0)
-            file.close()
-            try store.disk.rename(path + ".new", to: path)
-        } catch {
-            throw StorageError(error)
-        }
+        try write(snapshot, to: path(of: offset), store.disk)
         lastSnapshotSize = snapshot.count
         next.snapshotOffset = offset
     }
@@ -186,11 +205,15 @@ final class Checkpointer {
     }
 
     private func removeOldSnapshots(_ store: MessageStore) {
-        guard let kept = last.snapshotOffset else { return }
+        if let kept = last.snapshotOffset { removeOthers(than: kept, in: snapshotFolder, store.disk) }
+        removeOthers(than: last.viewsOffset, in: tableFolder, store.disk)
+    }
+
+    private func removeOthers(than kept: PhysicalOffset, in folder: String, _ disk: any Disk) {
         // Newer ones and unfinished ones are left over from rounds that a crash ended.
-        for entry in (try? store.disk.list(snapshotFolder)) ?? [] where entry.name != Segment.name(start: kept) {
+        for entry in (try? disk.list(folder)) ?? [] where entry.name != Segment.name(start: kept) {
             // One that cannot be removed now is removed after the next round.
-            try? store.disk.remove(snapshotFolder + "/" + entry.name)
+            try? disk.remove(folder + "/" + entry.name)
         }
     }
 
@@ -212,6 +235,7 @@ final class Checkpointer {
         // goes to the same place: were it torn in the other, it would take with it the last slot that is known to be durable,
         // and what is left would name a snapshot that has been removed.
         next.sequence += 2
+        try writeTable(store)
         next.stateOffset = next.viewsOffset
         if hasStateChanged { try writeSnapshot(store, at: store.commitLog.end) }
         next.flushedOffset = store.commitLog.flushed

@@ -31,7 +31,7 @@ public final class CommitLog {
     let disk: any Disk
     private let log: Log
     @exclusivity(unchecked) private(set) var segments: [Segment]
-    @exclusivity(unchecked) private(set) var tail: LogTail
+    @exclusivity(unchecked) var tail: LogTail
 
     /// Where the next record will begin.
     @exclusivity(unchecked) public private(set) var end: PhysicalOffset
@@ -47,6 +47,8 @@ public final class CommitLog {
     @exclusivity(unchecked) var isWritingBehind = false
     /// Room is being reserved, or the next segment made, on a worker thread.
     @exclusivity(unchecked) var isMakingRoom = false
+    /// Segments that follow the last one, made for a batch that did not find room after all.
+    var prepared: [Segment] = []
     /// The next segment's file, made in advance under another name.
     var spare: (any DiskFile)?
     /// Called when the tail is full: writes everything and shows it to the views, so that its memory is free again.
@@ -117,20 +119,32 @@ public final class CommitLog {
     @inline(never)
     private func makeRoom(for size: Int) throws(StorageError) -> LogTail.Chunk {
         if let failure { throw .stopped(failure) }
-        let maximum = min(tail.chunkSize, segmentSize - Self.blankSize)
-        guard size <= maximum else { throw .recordTooLarge(size: size, maximum: maximum) }
+        try checkSize(size)
         if let segment = segments.last, segment.end.bytes(since: end) < size + Self.blankSize {
             // The next segment first: when there is no room for it, this one is not closed either.
-            let next = try makeSegment(start: segment.end)
+            let next = try nextSegment(start: segment.end)
             try appendBlank(to: segment)
             segments.append(next)
+            prepared.removeAll { $0 === next }
         } else if segments.isEmpty {
-            segments.append(try makeSegment(start: end))
+            let next = try nextSegment(start: end)
+            segments.append(next)
+            prepared.removeAll { $0 === next }
             // Once in the life of a store: if a power cut took the first segment and left the second, nobody would miss it.
             do { try disk.synchronizeDirectory(directory) } catch { throw fail(error) }
         }
         try reserve(end.bytes(since: segments[segments.count - 1].start) + size + Self.blankSize)
         return try tailChunk(for: size)
+    }
+
+    func checkSize(_ size: Int) throws(StorageError) {
+        let maximum = min(tail.chunkSize, segmentSize - Self.blankSize)
+        guard size <= maximum else { throw .recordTooLarge(size: size, maximum: maximum) }
+    }
+
+    private func nextSegment(start: PhysicalOffset) throws(StorageError) -> Segment {
+        if let segment = prepared.first(where: { $0.start == start }) { return segment }
+        return try makeSegment(start: start)
     }
 
     private func tailChunk(for size: Int) throws(StorageError) -> LogTail.Chunk {
@@ -152,7 +166,7 @@ public final class CommitLog {
         end = segment.end
     }
 
-    private func makeSegment(start: PhysicalOffset) throws(StorageError) -> Segment {
+    func makeSegment(start: PhysicalOffset) throws(StorageError) -> Segment {
         let path = directory + "/" + Segment.name(start: start)
         if let segment = try takeSpare(path, start: start) { return segment }
         do {

@@ -26,6 +26,8 @@ struct LogTail {
 
     let chunkSize: Int
     let chunkCount: Int
+    /// Records of a batch are on their way: there is a chunk for them even when all are still needed.
+    var isOpenEnded = false
     /// Oldest first.
     private(set) var chunks: [Chunk] = []
 
@@ -50,9 +52,14 @@ struct LogTail {
             chunks.append(fresh)
             return fresh
         }
-        guard chunks[0].writtenCount == chunks[0].buffer.count, chunks[0].end <= dispatched, !chunks[0].isLent else {
-            return nil
+        guard isFree(chunks[0], dispatched) else {
+            guard isOpenEnded else { return nil }
+            let fresh = Chunk(start: offset, capacity: chunkSize)
+            chunks.append(fresh)
+            return fresh
         }
+        // What a batch needed beyond the usual goes again.
+        while chunks.count > chunkCount, isFree(chunks[1], dispatched) { chunks.removeFirst() }
         let reused = chunks.removeFirst()
         reused.start = offset
         reused.buffer.removeAll()
@@ -60,6 +67,10 @@ struct LogTail {
         reused.isClosed = false
         chunks.append(reused)
         return reused
+    }
+
+    private func isFree(_ chunk: Chunk, _ dispatched: PhysicalOffset) -> Bool {
+        chunk.writtenCount == chunk.buffer.count && chunk.end <= dispatched && !chunk.isLent
     }
 
     /// The chunk that holds all bytes from `offset` on, `size` of them; nil when they are only on disk.

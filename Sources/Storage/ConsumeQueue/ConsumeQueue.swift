@@ -40,6 +40,9 @@ public final class ConsumeQueue {
     /// The numbers of the files there are: empty means none. A file's number times its length is its name.
     private var fileNumbers: Range<Int64> = 0..<0
 
+    /// The queue held messages when it was loaded, and no file was there that says where they lie. ``destroy()`` ends it.
+    private(set) var isLost = false
+
     /// A queue that knows nothing yet and has done no I/O. Call `load()` unless it is known to be new.
     public init(
         directory: String, configuration: ConsumeQueueConfiguration, disk: any Disk, files: OpenFileCache
@@ -72,7 +75,11 @@ public final class ConsumeQueue {
     /// - Parameter replayStart: after an unclean stop, the offset from which the log is going to be replayed: the last
     ///   entries and the names of the last files may be torn or lost then, and all from this offset on is removed as by
     ///   ``truncate(from:)``. Nil after a clean stop, when a missing file is an error.
-    public func load(replayingFrom replayStart: PhysicalOffset? = nil) throws(ViewError) {
+    /// - Parameter maximum: where the queue ended when the last checkpoint was made, which is where the replay begins, when that
+    ///   is known: then the files are not asked, and what they lack reads as blank.
+    public func load(
+        replayingFrom replayStart: PhysicalOffset? = nil, endingAt maximum: QueueOffset? = nil
+    ) throws(ViewError) {
         precondition(maximumOffset == .zero && fileNumbers.isEmpty, "a consume queue is loaded once")
         var rows = try rowsOfFiles()
         do throws(DiskError) {
@@ -80,19 +87,81 @@ public final class ConsumeQueue {
         } catch {
             throw .disk(error)
         }
-        guard let row = rows.first else { return }
+        guard let row = rows.first else {
+            if let maximum, maximum > .zero {
+                isLost = true
+                reset(to: maximum)
+            }
+            return
+        }
+        var damaged: Int64?
         guard rows.count == 1 else {
-            throw .corrupt(path: directory, reason: "no file \(name(of: row.upperBound)), but later ones")
+            throw .corrupt(path: directory, position: 0, reason: "no file \(name(of: row.upperBound)), but later ones")
         }
         fileNumbers = row
         do throws(DiskError) {
+            if let maximum, maximum.rawValue >= row.lowerBound * Int64(configuration.entriesPerFile) {
+                return try end(at: maximum, isCut: replayStart != nil)
+            }
             reset(to: try findMaximum())
             minimumOffset = try findMinimum()
-            if let replayStart { try truncate(from: replayStart) }
+            if let replayStart { try truncate(from: replayStart) } else { damaged = try entryBehindMaximum() }
         } catch {
             throw .disk(error)
         }
+        if let damaged {
+            let location = location(of: QueueOffset(damaged))
+            throw .corrupt(
+                path: location.file, position: location.position,
+                reason: "an entry stands behind the last one, which is \(maximumOffset.rawValue - 1): one of both is "
+                    + "damaged; 'apus store repair' makes the queue anew from the log")
+        }
     }
+
+    /// Makes the queue end at `maximum`, whatever the files hold.
+    /// - Parameter isCut: whether they may hold something behind it.
+    private func end(at maximum: QueueOffset, isCut: Bool) throws(DiskError) {
+        reset(to: maximum)
+        minimumOffset = try findMinimum()
+        // A file that is missing is one of blank entries.
+        while fileNumbers.upperBound * Int64(configuration.entriesPerFile) < maximum.rawValue {
+            let file = try disk.open(path(of: fileNumbers.upperBound), .createIfMissing)
+            try file.truncate(to: configuration.fileSize)
+            files.insert(file, owner: owner, number: fileNumbers.upperBound)
+            fileNumbers = fileNumbers.lowerBound..<fileNumbers.upperBound + 1
+        }
+        if isCut { try cutFiles() }
+    }
+
+    /// An entry behind the maximum, where a clean stop leaves zeros: in the two pages behind it, and in ever larger steps up to
+    /// the end of the file. A damaged entry makes bisection end too early.
+    private func entryBehindMaximum() throws(DiskError) -> Int64? {
+        let perFile = Int64(configuration.entriesPerFile)
+        let end = (maximumOffset.rawValue / perFile + 1) * perFile
+        guard fileNumbers.contains(maximumOffset.rawValue / perFile) else { return nil }
+        let near = min(end, maximumOffset.rawValue + 2 * Self.entriesPerPage)
+        if let offset = try firstWritten(maximumOffset.rawValue..<near) { return offset }
+        var step = 2 * Self.entriesPerPage
+        while maximumOffset.rawValue + step < end {
+            let offset = maximumOffset.rawValue + step
+            if try entryInFile(offset) != .blank { return offset }
+            step *= 2
+        }
+        return nil
+    }
+
+    /// The first of these entries, which lie in one file and fit the read buffer, that is not all zeros.
+    private func firstWritten(_ range: Range<Int64>) throws(DiskError) -> Int64? {
+        let (number, position) = place(of: QueueOffset(range.lowerBound))
+        let size = range.count * ConsumeQueueEntry.encodedSize
+        let buffer = UnsafeMutableRawBufferPointer(rebasing: files.readBuffer[..<size])
+        let count = try openFile(number).read(into: buffer, at: position)
+        guard let index = buffer[..<count].firstIndex(where: { $0 != 0 }) else { return nil }
+        return range.lowerBound + Int64(index / ConsumeQueueEntry.encodedSize)
+    }
+
+    /// Entries that lie in a page of the page cache, rounded up.
+    private static let entriesPerPage: Int64 = 205
 
     /// The numbers of the files, as rows without gaps.
     private func rowsOfFiles() throws(ViewError) -> [Range<Int64>] {
@@ -104,7 +173,8 @@ public final class ConsumeQueue {
             guard let position = Int64(entry.name), position >= 0 else { continue }
             guard position % fileSize == 0 else {
                 throw .corrupt(
-                    path: "\(directory)/\(entry.name)", reason: "the name is no multiple of the file size \(fileSize)")
+                    path: "\(directory)/\(entry.name)", position: 0,
+                    reason: "the name is no multiple of the file size \(fileSize)")
             }
             let number = position / fileSize
             if let last = rows.last, last.upperBound == number {
@@ -400,6 +470,35 @@ public final class ConsumeQueue {
         return low
     }
 
+    // MARK: - Replace
+
+    /// Puts an entry in the place of a damaged one. On return it is in the page cache, or in memory where that one was.
+    /// - Precondition: `offset` lies between minimum and maximum.
+    func replace(_ entry: ConsumeQueueEntry, at offset: QueueOffset) throws(DiskError) {
+        precondition(offset >= minimumOffset && offset < maximumOffset, "\(directory) has no entry at \(offset)")
+        if offset < writtenOffset, let memory = files.readBuffer.baseAddress {
+            entry.store(to: memory)
+            let bytes = UnsafeRawBufferPointer(start: memory, count: ConsumeQueueEntry.encodedSize)
+            let (number, position) = place(of: offset)
+            try openFile(number).write(bytes.bytes, at: position)
+        }
+        if offset.rawValue >= tailStart, let tail {
+            entry.store(to: tail + Int(offset.rawValue - tailStart) * ConsumeQueueEntry.encodedSize)
+        }
+    }
+
+    /// The file, and the byte in it, where the entry at `offset` lies or will lie: for people.
+    func location(of offset: QueueOffset) -> (file: String, position: Int) {
+        let (number, position) = place(of: offset)
+        return (path(of: number), position)
+    }
+
+    private func place(of offset: QueueOffset) -> (number: Int64, position: Int) {
+        let number = offset.rawValue / Int64(configuration.entriesPerFile)
+        let index = Int(offset.rawValue - number * Int64(configuration.entriesPerFile))
+        return (number, index * ConsumeQueueEntry.encodedSize)
+    }
+
     // MARK: - Cut
 
     /// Removes every entry whose record begins at or beyond `end`, in memory and in the files, and whatever a crash left
@@ -462,12 +561,45 @@ public final class ConsumeQueue {
     /// last file stays, so that the maximum survives a restart.
     /// - Parameter logStart: the first byte of the commit log.
     public func correctMinimum(logStart: PhysicalOffset) throws(DiskError) {
-        guard !isEmpty, try anyEntry(minimumOffset.rawValue).physicalOffset < logStart else { return }
-        minimumOffset = QueueOffset(
-            try partition(minimumOffset.rawValue..<maximumOffset.rawValue) { $0.physicalOffset < logStart })
+        guard !isEmpty, logStart > .zero else { return }
+        var found = try partition(minimumOffset.rawValue..<maximumOffset.rawValue) { $0.physicalOffset < logStart }
+        if try !isBoundary(found, logStart) { found = try firstLiving(logStart) }
+        guard found > minimumOffset.rawValue else { return }
+        minimumOffset = QueueOffset(found)
         let number = minimumOffset.rawValue / Int64(configuration.entriesPerFile)
         let firstKept = min(number, fileNumbers.upperBound - 1)
         if firstKept > fileNumbers.lowerBound { try removeFiles(fileNumbers.lowerBound..<firstKept) }
+    }
+
+    /// Whether the two entries before `offset` have gone with the log, and the two from it on have not: bisection may have met a
+    /// damaged entry.
+    private func isBoundary(_ offset: Int64, _ logStart: PhysicalOffset) throws(DiskError) -> Bool {
+        for near in max(offset - 2, minimumOffset.rawValue)..<min(offset + 2, maximumOffset.rawValue) {
+            let entry = try anyEntry(near)
+            guard !entry.isBlank, entry.physicalOffset >= .zero, (entry.physicalOffset < logStart) == (near < offset)
+            else { return false }
+        }
+        return true
+    }
+
+    /// The offset behind the last entry that has gone with the log, entry by entry. What is damaged there counts as living.
+    private func firstLiving(_ logStart: PhysicalOffset) throws(DiskError) -> Int64 {
+        var first = minimumOffset.rawValue
+        var living = 0
+        var last = PhysicalOffset.zero
+        for offset in minimumOffset.rawValue..<maximumOffset.rawValue {
+            let entry = try anyEntry(offset)
+            guard !entry.isBlank, entry.physicalOffset >= last else { continue }
+            if entry.physicalOffset >= logStart {
+                living += 1
+                if living == 2 { break }
+            } else {
+                living = 0
+                first = offset + 1
+                last = entry.physicalOffset
+            }
+        }
+        return first
     }
 
     /// Removes the files and their folder. The queue is then as new, and starts at 0 or wherever the first entry says.
@@ -477,6 +609,7 @@ public final class ConsumeQueue {
         for entry in try disk.list(directory) { try disk.remove("\(directory)/\(entry.name)") }
         if disk.exists(directory) { try disk.remove(directory) }
         reset(to: .zero)
+        isLost = false
         resizeTail(to: 0)
     }
 

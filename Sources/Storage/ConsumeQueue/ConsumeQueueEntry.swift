@@ -36,6 +36,12 @@ public struct ConsumeQueueEntry: Equatable, Sendable {
         ConsumeQueueEntry(physicalOffset: offset, size: .max, tagsCode: -1)
     }
 
+    /// Whether the entry stands for a record that was set aside: there is nothing to serve.
+    @inlinable var isSetAside: Bool { size == .max && tagsCode == -1 }
+
+    /// False for what no record's entry looks like: blank, filled, or set aside.
+    @inlinable var hasRecord: Bool { size > 0 && size < .max }
+
     /// True for a place that was never written, or whose write was lost.
     @inlinable public var isBlank: Bool { size <= 0 }
 

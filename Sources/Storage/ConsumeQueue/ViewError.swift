@@ -6,12 +6,12 @@ public enum ViewError: Error, Equatable, Sendable, CustomStringConvertible {
     /// The file system refused.
     case disk(DiskError)
     /// The files contradict each other or the configuration.
-    case corrupt(path: String, reason: String)
+    case corrupt(path: String, position: Int, reason: String)
 
     public var description: String {
         switch self {
         case .disk(let error): error.description
-        case .corrupt(let path, let reason): "\(path): \(reason)"
+        case .corrupt(let path, let position, let reason): "\(path) is damaged at byte \(position): \(reason)"
         }
     }
 }

@@ -18,6 +18,8 @@ public struct StoreDamage: Equatable, Sendable {
         /// An entry of a consume queue does not lead to its record, or is not there.
         case consumeQueue
         case messageIndex
+        /// What says how far the queues reached at the checkpoint.
+        case queueTable
         case snapshot
         case checkpoint
     }

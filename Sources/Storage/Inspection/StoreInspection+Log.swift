@@ -188,8 +188,14 @@ extension StoreInspection {
         let topic = bytes.bytes.extracting(record.topic)
         guard !topic.equals("rmq_sys_APUS_STATE") else { return nil }
         let name = QueueName(topic: topic.string(), queueID: record.queueID)
-        // A damaged head may name anything: it is believed when it fits what the queue had before.
-        guard let queue = queues[name], queue.next == record.queueOffset else { return nil }
+        // A damaged head may name anything: it is believed when it fits what the queue had before, or what its files say.
+        if let queue = queues[name] {
+            guard queue.next == record.queueOffset else { return nil }
+        } else {
+            let entry = try QueueFiles(folder(of: name), configuration.consumeQueue, disk: disk, files: files)
+                .entry(at: record.queueOffset)
+            guard entry?.physicalOffset == position else { return nil }
+        }
         return LostMessage(queue: name, offset: record.queueOffset)
     }
 
@@ -241,8 +247,9 @@ extension StoreInspection {
     }
 
     /// Messages that no record is left of: they lay in a damaged range, or are gone.
-    func noteMissingMessages() {
+    func noteMissingMessages() throws(DiskError) {
         for (name, queue) in queues {
+            try noteMissingBefore(queue, name)
             for gap in queue.gaps {
                 let candidates = ranges.indices.filter {
                     ranges[$0].start >= gap.places.lowerBound && ranges[$0].end <= gap.places.upperBound
@@ -257,6 +264,20 @@ extension StoreInspection {
                     }
                 }
             }
+        }
+    }
+
+    /// Messages before the first that the log has of a queue: its files say that they lay in a damaged range.
+    private func noteMissingBefore(_ queue: WalkedQueue, _ name: QueueName) throws(DiskError) {
+        var offset = queue.first.advanced(by: -1)
+        while let entry = try queue.files.entry(at: offset), entry.hasRecord, entry.physicalOffset >= report.start,
+            let index = ranges.firstIndex(where: { $0.start <= entry.physicalOffset && $0.end > entry.physicalOffset })
+        {
+            let message = LostMessage(queue: name, offset: offset)
+            if !ranges[index].messages.contains(message), hasRoom(ranges[index], for: message) {
+                ranges[index].messages.append(message)
+            }
+            offset = offset.advanced(by: -1)
         }
     }
 

@@ -60,8 +60,9 @@ public final class StoreInspection {
             // With files in each other's places every record would look damaged.
             guard misplaced.isEmpty else { return report }
             try walkLog()
-            noteMissingMessages()
+            try noteMissingMessages()
             try inspectSnapshot()
+            try inspectQueueTable()
             try inspectQueues()
             try inspectIndex()
         } catch let error as StorageError {
@@ -161,6 +162,27 @@ public final class StoreInspection {
             return nil
         } catch {
             return error
+        }
+    }
+
+    /// Where the table of queues is that the next start reads.
+    var queueTablePath: String? {
+        checkpoint.map { QueueTable.path(root: configuration.root, $0.viewsOffset) }
+    }
+
+    private func inspectQueueTable() throws {
+        guard let path = queueTablePath, let offset = checkpoint?.viewsOffset, disk.exists(path) else { return }
+        let bytes = try contents(path)
+        do throws(StorageError) {
+            _ = try QueueTable(bytes.bytes, path: path, at: offset)
+        } catch {
+            guard case .corrupt(let file, let position, let reason) = error else { throw error }
+            note(
+                StoreDamage(
+                    .queueTable, file: file, position: position,
+                    meaning:
+                        "how far the queues reach cannot be read: \(reason); their files say it, as long as they are whole",
+                    remedy: "it is removed; the next checkpoint writes it anew"))
         }
     }
 

@@ -32,6 +32,7 @@ public final class StoreRepair {
             for range in inspection.ranges { try setAside(range) }
             if let tail = inspection.tornTail { try keepTail(tail) }
             try removeViews()
+            try removeQueueTable()
             try writeCheckpoint()
             try disk.synchronizeAll(configuration.root)
         } catch {
@@ -150,6 +151,12 @@ public final class StoreRepair {
         let folder = configuration.root + "/index"
         for file in try disk.list(folder) where !file.isDirectory { try disk.remove(folder + "/" + file.name) }
         actions.append("removed the files of \(folder): the next start makes them anew from the log")
+    }
+
+    /// The next start makes the queues anew, or finds out by their files how far they reach.
+    private func removeQueueTable() throws(DiskError) {
+        guard let path = inspection.queueTablePath, disk.exists(path) else { return }
+        try disk.remove(path)
     }
 
     /// Makes the next start replay the whole log over the views.

@@ -12,6 +12,7 @@ struct RecoveredStore {
     var index: MessageIndex?
     var stateView: any StateView
     var topics: ByteKeyTable<StoredTopic>
+    var queueTable: QueueTable
     var trustedViewsOffset: PhysicalOffset?
     var checkpoint: Checkpoint?
     var checkpointFile: any DiskFile
@@ -43,6 +44,8 @@ final class StoreOpening {
     private var segments: [Segment] = []
     private var topics = ByteKeyTable<StoredTopic>()
     private var checkpoint: Checkpoint?
+    /// How far the queues reached at the checkpoint; empty when that is not known.
+    private var queueTable = QueueTable()
     private var index: MessageIndex?
     /// Topics with a queue that lacks entries. A power cut may leave such ones when it undoes a part of a topic's removal;
     /// the record of the removal is in the log then, behind the gap.
@@ -103,6 +106,7 @@ final class StoreOpening {
         try checkCheckpoint()
         let scanStart = try scanStart(times: CheckpointFile.times(checkpointBytes.bytes))
         try restoreSnapshot()
+        try readQueueTable()
         if configuration.isMessageIndexEnabled {
             let index = MessageIndex(
                 directory: configuration.root + "/index", configuration: configuration.messageIndex, disk: disk,
@@ -121,7 +125,8 @@ final class StoreOpening {
         if configuration.flushMode == .synchronous { try commitLog.flushNow() }
         return RecoveredStore(
             configuration: configuration, disk: disk, files: files, commitLog: commitLog, index: index,
-            stateView: stateView, topics: topics, trustedViewsOffset: replayStart, checkpoint: checkpoint,
+            stateView: stateView, topics: topics, queueTable: queueTable, trustedViewsOffset: replayStart,
+            checkpoint: checkpoint,
             checkpointFile: checkpointFile, lockFile: lockFile, isForeign: isForeign,
             summary: summary, faults: disk.faults)
     }
@@ -130,6 +135,7 @@ final class StoreOpening {
         try disk.makeDirectory(configuration.root)
         try disk.makeDirectory(configuration.commitLogPath)
         try disk.makeDirectory(configuration.root + "/snapshots")
+        try disk.makeDirectory(configuration.root + "/" + QueueTable.folder)
     }
 
     /// A power cut must neither take the mark of use, nor, before the first checkpoint, the folders with all that is in them.
@@ -277,6 +283,23 @@ final class StoreOpening {
         try SnapshotFile.restore(snapshot.bytes, path: path, at: offset, into: stateView)
     }
 
+    /// The table counts only for queues that are read as they were at its offset: not when the views are made anew from further
+    /// back.
+    private func readQueueTable() throws {
+        guard let checkpoint, replayStart == nil || replayStart == checkpoint.viewsOffset else { return }
+        let path = QueueTable.path(root: configuration.root, checkpoint.viewsOffset)
+        guard disk.exists(path) else { return }
+        let file = try disk.open(path, .existing)
+        defer { file.close() }
+        let bytes = try read(file)
+        do throws(StorageError) {
+            queueTable = try QueueTable(bytes.bytes, path: path, at: checkpoint.viewsOffset)
+        } catch {
+            // The queues' files say the same, as long as they are whole.
+            log.error("the table of queues is damaged", ["error": "\(error)"])
+        }
+    }
+
     // MARK: - Replay
 
     /// Folds the log from `start` into the views and cuts a torn tail.
@@ -321,6 +344,8 @@ final class StoreOpening {
                 _ = try self.queue(of: topic, QueueID(number), replayStart)
             }
         }
+        // One that has lost its files.
+        if let gap = gaps.values.first { throw gap }
     }
 
     private func fold(_ batch: ReplayBatch) throws(StorageError) {
@@ -444,6 +469,7 @@ final class StoreOpening {
         }
         topics[name] = nil
         gaps[name] = nil
+        queueTable.remove(name)
     }
 
     private func queue(
@@ -465,7 +491,8 @@ final class StoreOpening {
         if let queue = topic.queues[number] { return queue }
         let queue = try StoredQueue.load(
             topic: topic, queueID: queueID, configuration: configuration, disk: disk, files: files,
-            replayStart: replayStart)
+            replayStart: replayStart, maximum: queueTable.maximum(topic.name, queueID))
+        if let loss = queue.loss { gaps[topic.name] = loss }
         topic.queues[number] = queue
         return queue
     }

@@ -15,6 +15,11 @@ public final class StoredQueue {
     @exclusivity(unchecked) public var observer: (any StoredQueueObserver)?
     public let topic: StoredTopic
 
+    /// What is being looked for in the log, because its entry is damaged.
+    var mending: QueueMending?
+    /// Messages that were looked for and are not in the log, or lie in damaged bytes of it.
+    var unmendable: [UnmendableMessages] = []
+
     /// Messages before this one are not shown to consumers any more, though the log may have them.
     var hiddenBefore = QueueOffset.zero
     /// Where the log began when the minimum was last looked after.
@@ -28,20 +33,30 @@ public final class StoredQueue {
     }
 
     /// The queue with what its folder holds.
-    /// - Parameter replayStart: see ``ConsumeQueue/load(replayingFrom:)``.
+    /// - Parameters replayStart, maximum: see ``ConsumeQueue/load(replayingFrom:endingAt:)``.
     static func load(
         topic: StoredTopic, queueID: QueueID, configuration: StoreConfiguration, disk: any Disk, files: OpenFileCache,
-        replayStart: PhysicalOffset?
+        replayStart: PhysicalOffset?, maximum: QueueOffset?
     ) throws(StorageError) -> StoredQueue {
         let consumeQueue = ConsumeQueue(
             directory: "\(configuration.root)/consumequeue/\(topic.name)/\(queueID)",
             configuration: configuration.consumeQueue, disk: disk, files: files)
         do {
-            try consumeQueue.load(replayingFrom: replayStart)
+            try consumeQueue.load(replayingFrom: replayStart, endingAt: maximum)
         } catch {
             throw StorageError(error)
         }
         return StoredQueue(topic: topic, queueID: queueID, consumeQueue: consumeQueue)
+    }
+
+    /// What is wrong with a queue that was loaded and had lost its files; nil usually.
+    var loss: StorageError? {
+        guard consumeQueue.isLost else { return nil }
+        return .corrupt(
+            file: consumeQueue.directory, position: 0,
+            reason:
+                "the queue reached to \(maximumOffset) and has no files; 'apus store repair' makes it anew from the log"
+        )
     }
 
     /// The offset of the oldest message whose record the log still has.
@@ -71,7 +86,12 @@ public protocol StoredQueueObserver: AnyObject {
 /// The queues of one topic that have ever been touched.
 public final class StoredTopic {
     public let name: String
+    /// The name as records have it.
+    let nameBytes: [UInt8]
     @exclusivity(unchecked) var queues: [StoredQueue?] = []
 
-    init(name: String) { self.name = name }
+    init(name: String) {
+        self.name = name
+        nameBytes = Array(name.utf8)
+    }
 }

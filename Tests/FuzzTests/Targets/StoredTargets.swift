@@ -10,7 +10,7 @@ import Telemetry
 extension FuzzTarget {
     /// What lies on the disk, format by format.
     static func stored() -> [FuzzTarget] {
-        [record(), stateRecord(), checkpoint(), snapshot(), queueFile(), indexFile()]
+        [record(), stateRecord(), checkpoint(), snapshot(), queueTable(), queueFile(), indexFile()]
     }
 
     private static func record() -> FuzzTarget {
@@ -48,7 +48,7 @@ extension FuzzTarget {
             return buffer.bytes.array()
         }
         return FuzzTarget("state", seeds: seeds) { bytes in
-            let state = BrokerState()
+            let state = BoundedState()
             try? state.apply(bytes.span.bytes)
             _ = state.topicRemoved(by: bytes.span.bytes)
         }
@@ -85,7 +85,32 @@ extension FuzzTarget {
                 let checksum = crc32(bytes.span.bytes.extracting(SnapshotFile.headerSize..<bytes.count))
                 withUnsafeBytes(of: checksum.bigEndian) { bytes.replaceSubrange(16..<20, with: $0) }
             }
-            try? SnapshotFile.restore(bytes.span.bytes, path: "p", at: PhysicalOffset(9), into: BrokerState())
+            try? SnapshotFile.restore(bytes.span.bytes, path: "p", at: PhysicalOffset(9), into: BoundedState())
+        }
+    }
+
+    private static func queueTable() -> FuzzTarget {
+        let topic = StoredTopic(name: "topic")
+        let files = OpenFileCache(capacity: 4)
+        for number in Int32(0)..<2 {
+            let queue = try? StoredQueue.load(
+                topic: topic, queueID: QueueID(number), configuration: StoreConfiguration(root: "store"),
+                disk: SimulatedDisk(), files: files, replayStart: nil, maximum: nil)
+            topic.queues.append(queue)
+        }
+        var table = QueueTable()
+        table.update(topic)
+        let seed = table.encode(at: PhysicalOffset(9)).bytes.array()
+        return FuzzTarget("table", seeds: [seed]) { bytes in
+            var bytes = bytes
+            if bytes.count > QueueTable.headerSize {
+                let checksum = crc32(bytes.span.bytes.extracting(QueueTable.headerSize..<bytes.count))
+                withUnsafeBytes(of: checksum.bigEndian) { bytes.replaceSubrange(16..<20, with: $0) }
+            }
+            guard let read = try? QueueTable(bytes.span.bytes, path: "p", at: PhysicalOffset(9)) else { return }
+            let again = read.encode(at: PhysicalOffset(9))
+            let same = try? QueueTable(again.bytes, path: "p", at: PhysicalOffset(9))
+            precondition(same?.maxima == read.maxima, "a table does not read as it was written")
         }
     }
 
@@ -94,12 +119,14 @@ extension FuzzTarget {
         var seed: [UInt8] = []
         for number in UInt8(0)..<9 { seed += [0, 0, 0, 0, 0, 0, number, 0, 0, 0, 0, 100, 0, 0, 0, 0, 0, 0, 0, 7] }
         return FuzzTarget("queue", seeds: [seed]) { bytes in
-            for replay in [nil, PhysicalOffset(1000)] {
+            for (replay, maximum) in [
+                (nil, nil), (PhysicalOffset(1000), nil), (nil, QueueOffset(33)), (PhysicalOffset(1000), QueueOffset(7)),
+            ] {
                 let disk = SimulatedDisk()
                 disk.install("q/00000000000000000000", bytes)
                 let queue = ConsumeQueue(
                     directory: "q", configuration: configuration, disk: disk, files: OpenFileCache(capacity: 4))
-                guard (try? queue.load(replayingFrom: replay)) != nil else { continue }
+                guard (try? queue.load(replayingFrom: replay, endingAt: maximum)) != nil else { continue }
                 try? queue.correctMinimum(logStart: PhysicalOffset(300))
                 precondition(queue.minimumOffset <= queue.maximumOffset)
                 _ = try? queue.entry(at: queue.minimumOffset)
@@ -150,6 +177,26 @@ extension FuzzTarget {
         let seeds: [[UInt8]] = [[], [0, 0, 0, 0, 90, 1], [3, 1, 0, 1, 0, 0, 1, 2, 0, 0, 40, 255]]
         return FuzzTarget("recovery", seeds: seeds) { bytes in store.tryOut(changes: bytes) }
     }
+}
+
+/// A broker's state that takes no record which says that something far away is settled: that costs one bit of memory for each offset
+/// before it. No record that a broker wrote goes beyond what was ever pending, and one that is damaged fails its checksum.
+private final class BoundedState: StateView {
+    private let state = BrokerState()
+
+    func apply(_ bytes: RawSpan) throws(StateRecordError) {
+        switch try StateRecord(bytes) {
+        case .settled(let list) where list.contains { $0.queueOffset.rawValue > 1 << 26 }: return
+        case .settledWords(let first, let words) where first.queueOffset.rawValue + Int64(words.count * 64) > 1 << 26:
+            return
+        case .settledBefore(let pending) where pending.queueOffset.rawValue > 1 << 26: return
+        default: try state.apply(bytes)
+        }
+    }
+
+    func settle(_ pending: PendingID) { state.settle(pending) }
+    func topicRemoved(by record: RawSpan) -> String? { state.topicRemoved(by: record) }
+    func snapshot(_ emit: (RawSpan) -> Void) { state.snapshot(emit) }
 }
 
 /// A store with messages, keys and state, and what must hold for every store that it can be damaged into.
@@ -234,7 +281,8 @@ private final class SmallStore {
         let isMendable = report.damages.allSatisfy { $0.isMendable && $0.kind != .misplacedSegment }
         let opened = work(other)
         if isMendable, !opened, !report.isClean {
-            fatalError("a store does not open after its repair: \(report.damages)")
+            let error = Result { try makeBroker(other) }
+            fatalError("a store does not open after its repair: \(error); it had \(report.damages)")
         }
     }
 

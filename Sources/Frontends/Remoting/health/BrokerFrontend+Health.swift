@@ -82,6 +82,16 @@ extension BrokerFrontend {
         let store = broker.store
         let damaged = store.metrics.damagedRecords
         if damaged > 0 { check.find(.degraded, "\(damaged) times a record failed its checksum and was not served") }
+        let metrics = store.metrics
+        if metrics.damagedEntries > 0 {
+            check.find(
+                .degraded,
+                "\(metrics.damagedEntries) times entries of consume queues were damaged, \(metrics.mendedEntries) were made "
+                    + "anew from the log: let 'apus store check' look through the store")
+        }
+        if metrics.missingMessages > 0 {
+            check.find(.degraded, "\(metrics.missingMessages) times a message was passed over that is not in the log")
+        }
         let recovery = store.recovery
         if let cut = recovery.cutAt { check.find(.healthy, "the last start cut a torn write at \(cut)") }
         let stop = recovery.wasCleanStop ? "a clean stop" : "a crash"
@@ -139,6 +149,9 @@ extension BrokerFrontend {
         table["holdRefusals"] = String(metrics.holdRefusals)
         table["flushTimeouts"] = String(flushTimeouts)
         table["damagedRecords"] = String(broker.store.metrics.damagedRecords)
+        table["damagedQueueEntries"] = String(broker.store.metrics.damagedEntries)
+        table["mendedQueueEntries"] = String(broker.store.metrics.mendedEntries)
+        table["missingMessages"] = String(broker.store.metrics.missingMessages)
         let faults = broker.store.faults
         for (operation, count) in faults.counts {
             table["diskFaults.\(operation.replacing(" ", with: "_"))"] = String(count)

@@ -104,6 +104,9 @@ extension BrokerSession {
         let ids = frontend.records
         ids.removeAll()
         let rewritten = frontend.properties
+        try reserveRoom(topicSize: fields.topic.count)
+        broker.store.beginBatch()
+        defer { broker.store.endBatch() }
         for entry in frontend.batchEntries {
             rewritten.removeAll()
             let found = PropertyRewriter.rewrite(
@@ -128,6 +131,20 @@ extension BrokerSession {
             writer.field("queueId", queue.queueID.rawValue)
             writer.field("msgId", ids.bytes)
             writer.field("queueOffset", first.queueOffset.rawValue)
+        }
+    }
+
+    /// Makes room for all messages of the batch, so that a full disk refuses them together.
+    private func reserveRoom(topicSize: Int) throws(Refusal) {
+        do throws(BrokerError) {
+            var room = try broker.makeBatch()
+            for entry in frontend.batchEntries {
+                try broker.reserve(
+                    body: entry.body.count, properties: entry.properties.count + frontend.clusterProperty.count + 1,
+                    topic: topicSize, in: &room)
+            }
+        } catch {
+            throw refusal(error)
         }
     }
 
