@@ -77,6 +77,16 @@ public final class Broker {
         } catch {
             throw error.storageError
         }
+        hideOldDeadLetters()
+    }
+
+    /// What was too old to be shown before a start is so behind it, from the first pull on.
+    private func hideOldDeadLetters() {
+        do throws(BrokerError) {
+            try deadLetters.step(self)
+        } catch {
+            log.warning("old dead letters are hidden a little later", ["error": "\(error)"])
+        }
     }
 
     deinit { timers.detach() }

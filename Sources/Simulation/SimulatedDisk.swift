@@ -67,6 +67,8 @@ public final class SimulatedDisk: Disk {
     public private(set) var callCount = 0
     /// Room for data, in bytes.
     public var capacity: Int64
+    /// How full the disk says that it is, in parts of one, because others use it too; 0 for what its own files use.
+    public var usedByOthers = 0.0
     /// Files that are open now.
     public private(set) var openFileCount = 0
 
@@ -342,6 +344,9 @@ public final class SimulatedDisk: Disk {
 
     public func space(at path: String) throws(DiskError) -> DiskSpace {
         try call("statvfs", path)
+        guard usedByOthers == 0 else {
+            return DiskSpace(available: Int64(Double(1 << 40) * (1 - usedByOthers)), total: 1 << 40)
+        }
         return DiskSpace(available: max(0, capacity - usedBytes), total: capacity)
     }
 

@@ -270,6 +270,7 @@ public final class BrokerFrontend {
         writtenGate.abandon("the process has ended")
         flushedGate.abandon("the process has ended")
         heldBack = []
+        quotaQueue = QuotaQueue()
         sessions = [:]
         asking = [:]
     }

@@ -11,6 +11,13 @@ struct ReceivedFrame {
 
     var code: ResponseCode { header.responseCode }
 
+    /// A send was refused for want of a quota: nothing of it is stored, and it may be tried again.
+    var isQuotaRefusal: Bool {
+        guard code == .systemError, let remark = header.remark else { return false }
+        let input = input
+        return input.bytes.extracting(remark).string().hasPrefix("[QUOTA]")
+    }
+
     func text(_ name: StaticString) -> String? {
         let input = input
         return header.string(ifPresent: name, in: input.bytes)
@@ -100,6 +107,9 @@ class SimulatedClient {
     func tell(_ server: Int, _ code: RequestCode, _ write: (inout CommandWriter) -> Void) {
         link(server).send(code, timeout: 0, write, nil)
     }
+
+    /// Answers a request of a broker, if the connection is still there.
+    func answer(_ server: Int, _ code: ResponseCode, opaque: Int32) { links[server]?.answer(code, opaque: opaque) }
 
     private func link(_ server: Int) -> ClientLink {
         if let link = links[server] { return link }
@@ -191,6 +201,14 @@ final class ClientLink: ConnectionEnd {
         }
         let frame = buffer.bytes.array()
         if let connection { connection.send(.client, frame) } else { early.append(frame) }
+    }
+
+    fileprivate func answer(_ code: ResponseCode, opaque: Int32) {
+        let buffer = ByteBuffer(capacity: 128)
+        var writer = CommandWriter(buffer, encoding: client.encoding)
+        writer.begin(response: code, opaque: opaque)
+        writer.end()
+        connection?.send(.client, buffer.bytes.array())
     }
 
     private func timedOut(_ opaque: Int32) {

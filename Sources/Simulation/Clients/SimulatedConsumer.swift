@@ -5,7 +5,7 @@ import RemotingProtocol
 
 /// A push consumer of a simulated cluster: shares queues with the other members of its group, pulls, handles, sends back what it could
 /// not handle, and commits how far it came; in order and under locks, if its group wants that.
-final class SimulatedConsumer: SimulatedClient {
+class SimulatedConsumer: SimulatedClient {
     /// One queue that the member consumes.
     private final class Queue {
         let key: Oracle.QueueKey
@@ -24,7 +24,7 @@ final class SimulatedConsumer: SimulatedClient {
         }
     }
 
-    private let group: String
+    let group: String
     private let isOrdered: Bool
     private let topics: [Int]
     private var queues: [Oracle.QueueKey: Queue] = [:]
@@ -32,6 +32,10 @@ final class SimulatedConsumer: SimulatedClient {
     /// How often each queue was left.
     private var leaves: [Oracle.QueueKey: Int] = [:]
     private var version: Int64 = 1
+    /// Until when it pulls nothing, in ms.
+    private var restsUntil: Int64 = 0
+    /// Whether it sends back what it could not handle.
+    var sendsBack: Bool { true }
 
     /// `rocketmq.client.rebalance.lockMaxLiveTime`, in ms.
     private static let lockBelief: Int64 = 30_000
@@ -257,8 +261,15 @@ final class SimulatedConsumer: SimulatedClient {
 
     // MARK: - Pulling
 
+    /// Lets it fall behind.
+    func pause(milliseconds: Int64) { restsUntil = now + milliseconds }
+
+    /// A message was taken from a broker, and is handled in a while.
+    func took(_ id: Int, _ properties: RawSpan, from broker: Int) {}
+
     private func pull(_ queue: Queue) {
         guard !queue.isDropped, !queue.isPulling else { return }
+        guard restsUntil <= now else { return later(milliseconds: restsUntil - now) { [self] in pull(queue) } }
         guard queue.open.count < Self.openMaximum, !isOrdered || queue.lockedUntil > now else {
             return later(milliseconds: 200) { [self] in pull(queue) }
         }
@@ -279,6 +290,8 @@ final class SimulatedConsumer: SimulatedClient {
 
     private func pulled(_ queue: Queue, _ answer: ReceivedFrame) {
         let next = answer.number("nextBeginOffset")
+        let minimum = answer.number("minOffset")
+        if let minimum { world.oracle.retention.begins(queue.key, at: minimum, toldTo: "\(name) \(life)") }
         switch answer.code {
         case .success:
             guard take(answer, queue), let next else { return }
@@ -300,6 +313,11 @@ final class SimulatedConsumer: SimulatedClient {
                 "% of queue % of broker % has moved to %", queue.next, Int64(queue.key.queue), Int64(queue.key.broker),
                 next ?? -1)
             world.coverage.offsetsMoved += 1
+            if let minimum, let next, queue.next < minimum, next != minimum {
+                world.fail(
+                    "P2",
+                    "\(world.describe(queue.key)) begins at \(minimum), and who is at \(queue.next) is sent to \(next)")
+            }
             if let next { queue.next = next }
             queue.open.removeAll { $0.offset >= queue.next }
             later(milliseconds: 100) { [self] in pull(queue) }
@@ -311,33 +329,16 @@ final class SimulatedConsumer: SimulatedClient {
 
     /// Looks at the records of an answer.
     private func take(_ answer: ReceivedFrame, _ queue: Queue) -> Bool {
-        let input = answer.input
-        let span = input.bytes.extracting(answer.body)
-        var position = 0
-        var expected = queue.next
-        while position < span.byteCount {
-            let rest = span.extracting(position..<span.byteCount)
-            guard let record = try? MessageRecord(rest) else {
-                world.fail("P3", "\(world.describe(queue.key)) served something that is no record")
-                return false
-            }
-            let one = rest.extracting(0..<record.size)
+        let found = world.oracle.received(answer, queue.key, from: queue.next) { [self] record, span, id in
             let offset = record.queueOffset.rawValue
-            guard let id = world.oracle.seen(record, one, queue.key) else { return false }
-            // An entry of the queue that is damaged may cost a message.
-            if world.profile.forgivesLoss { expected = max(expected, offset) }
-            guard offset == expected else {
-                world.fail("P2", "\(world.describe(queue.key)) shows \(offset) where \(expected) was to come")
-                return false
-            }
-            expected += 1
             queue.open.append((offset, id))
             world.coverage.deliveries += 1
             world.note("%: message % at %", Int64(node), id, offset)
-            if !isOrdered { plan(queue, offset, id, record) }
-            position += record.size
+            guard !isOrdered else { return }
+            took(id, span.extracting(record.properties), from: queue.key.broker)
+            plan(queue, offset, id, record)
         }
-        return true
+        return !found.isEmpty && world.violation == nil
     }
 
     // MARK: - Handling
@@ -349,7 +350,7 @@ final class SimulatedConsumer: SimulatedClient {
         later(milliseconds: Int64(1 + random(300))) { [self] in
             if oracleGroup.returned[id] ?? .max < Int(attempts) { oracleGroup.returned[id] = nil }
             // What another member has taken over is handled all the same, and may be handled twice.
-            guard world.isChaotic, chance(8) else {
+            guard world.isChaotic, sendsBack, chance(8) else {
                 if !queue.isDropped || chance(2) { finish(queue, offset, id) }
                 return
             }
@@ -363,15 +364,20 @@ final class SimulatedConsumer: SimulatedClient {
     }
 
     private func sendBack(_ queue: Queue, _ offset: Int64, _ id: Int, _ physical: Int64, _ attempts: Int32) {
+        // -1: straight to the dead letters.
+        let levels: [Int32] = world.profile.hasRetention ? [0, 1, -1] : [0, 1, 2]
+        let level = levels[random(3)]
+        let isDead = level < 0 || attempts >= 3
         let header = ConsumerSendMessageBackHeader(
-            offset: PhysicalOffset(physical), group: group, delayLevel: [0, 1, 2][random(3)],
-            maxReconsumeTimes: 3)
+            offset: PhysicalOffset(physical), group: group, delayLevel: level, maxReconsumeTimes: 3)
         ask(world.brokers[queue.key.broker].node, .consumerSendMessageBack) { writer in
             header.write(into: &writer)
         } _: { [self] answer in
             if let answer, answer.code == .success {
                 world.coverage.returns += 1
                 world.note("message % goes back after % attempts", id, Int64(attempts))
+                // Dead letters count as handled when they are seen; where they expire they may never be.
+                if isDead, world.profile.hasRetention { oracleGroup.done.insert(id) }
                 if !oracleGroup.done.contains(id) { oracleGroup.returned[id] = Int(attempts) }
                 queue.open.removeAll { $0.offset == offset }
             } else {

@@ -5,8 +5,8 @@ import RemotingProtocol
 
 /// A producer of a simulated cluster: single messages and batches, answered and one-way, delayed ones that it may take back, and
 /// transactions.
-final class SimulatedProducer: SimulatedClient {
-    private let group: String
+class SimulatedProducer: SimulatedClient {
+    let group: String
     /// Transactions by id: what the producer will say, and after how many questions.
     private var undecided: [Int: Int] = [:]
     private var isRegistered = false
@@ -40,14 +40,16 @@ final class SimulatedProducer: SimulatedClient {
         later(milliseconds: 5_000) { [self] in heartbeat() }
     }
 
-    private func sendSomething() {
-        switch random(20) {
+    /// What a kind of producer does at its pace.
+    func sendSomething() {
+        switch random(22) {
         case 0..<8: send(.ordinary, topic: ClusterSimulation.orders)
         case 8: sendOneway()
         case 9: sendBatch()
         case 10..<13: send(.ordinary, topic: ClusterSimulation.steps)
         case 13..<16: send(.delayed, topic: ClusterSimulation.reminders)
         case 16..<19: send(.half, topic: ClusterSimulation.payments)
+        case 19, 20: send(.ordinary, topic: ClusterSimulation.news)
         default: send(.ordinary, topic: world.temporaryTopics[random(world.temporaryTopics.count)])
         }
     }
@@ -66,7 +68,10 @@ final class SimulatedProducer: SimulatedClient {
         }
     }
 
-    private func choose(_ route: [RouteQueues]) -> (broker: Int, queue: Int32)? {
+    /// Properties of its own that a kind of producer gives its ordinary messages.
+    func properties(of id: Int, _ topic: Int) -> String { "" }
+
+    func choose(_ route: [RouteQueues]) -> (broker: Int, queue: Int32)? {
         let usable = route.filter { $0.writeCount > 0 }
         guard !usable.isEmpty else { return nil }
         let queues = usable[random(usable.count)]
@@ -85,20 +90,26 @@ final class SimulatedProducer: SimulatedClient {
         writer.buffer.append(Oracle.body(id, seed: world.seed))
     }
 
-    private func send(_ id: Int, _ topic: Int, _ broker: Int, _ queue: Int32, attemptsLeft: Int) {
+    func send(_ id: Int, _ topic: Int, _ broker: Int, _ queue: Int32, attemptsLeft: Int) {
         let waits = !chance(12)
         world.oracle.change(id) { $0.attempts += 1 }
         world.coverage.messages += 1
         ask(world.brokers[broker].node, .sendMessageV2) { writer in
-            write(&writer, id, topic, queue, waits ? "WAIT\u{1}true" : "WAIT\u{1}false")
+            write(&writer, id, topic, queue, (waits ? "WAIT\u{1}true" : "WAIT\u{1}false") + properties(of: id, topic))
         } _: { [self] answer in
             if let answer, answer.code == .success {
-                return acknowledged(id, topic, broker, answer, waits: waits)
-            }
-            refused(id, broker, answer)
-            guard attemptsLeft > 0, answer == nil || answer?.code == .serviceNotAvailable, world.isProducing else {
+                acknowledged(id, topic, broker, answer, waits: waits)
+                if world.broken == .storeRefused, chance(4) { world.oracle.refused(id) }
                 return
             }
+            refused([id], broker, answer)
+            guard attemptsLeft > 0, world.isProducing else { return }
+            if answer?.isQuotaRefusal == true {
+                return later(milliseconds: 100 + Int64(random(1_000))) { [self] in
+                    send(id, topic, broker, queue, attemptsLeft: attemptsLeft - 1)
+                }
+            }
+            guard answer == nil || answer?.code == .serviceNotAvailable else { return }
             send(id, topic, broker, queue, attemptsLeft: attemptsLeft - 1)
         }
     }
@@ -115,8 +126,12 @@ final class SimulatedProducer: SimulatedClient {
             physical: messageID.offset.rawValue, producer: waits ? name : nil)
     }
 
-    private func refused(_ id: Int, _ broker: Int, _ answer: ReceivedFrame?) {
+    private func refused(_ ids: [Int], _ broker: Int, _ answer: ReceivedFrame?) {
         guard let answer, answer.code != .success else { return }
+        if answer.isQuotaRefusal {
+            world.coverage.quotaRefusals += 1
+            for id in ids { world.oracle.refused(id) }
+        }
         world.refused(broker, answer.header.code)
     }
 
@@ -162,7 +177,7 @@ final class SimulatedProducer: SimulatedClient {
             let batch = batch
             writer.buffer.append(batch.bytes)
         } _: { [self] answer in
-            guard let answer, answer.code == .success else { return refused(ids[0], target.broker, answer) }
+            guard let answer, answer.code == .success else { return refused(ids, target.broker, answer) }
             guard let first = answer.number("queueOffset"), let text = answer.text("msgId") else { return }
             let places = text.split(separator: ",").compactMap { OffsetMessageID(String($0))?.offset.rawValue }
             guard places.count == ids.count else {
@@ -181,10 +196,12 @@ final class SimulatedProducer: SimulatedClient {
 
     private func sendDelayed(_ id: Int, _ topic: Int, _ broker: Int, _ queue: Int32) {
         let machine = world.brokers[broker]
-        let delay = 200 + Int64(random(8) == 0 ? random(40_000) : random(9_000))
+        let isLong = world.profile.hasLongDelays && chance(6)
+        let delay =
+            200 + Int64(isLong ? 3_600_000 + random(3_600_000) : random(8) == 0 ? random(40_000) : random(9_000))
         let level = 1 + random(world.profile.delayLevels.count)
         let properties: String
-        let kind = random(3)
+        let kind = isLong ? random(2) : random(3)
         // The broker adds the delay to its own clock, which does not go back between now and then unless it is set.
         var dueWall = machine.clock.timestamp.milliseconds + delay
         var dueTime = world.schedule.milliseconds + delay
@@ -208,7 +225,7 @@ final class SimulatedProducer: SimulatedClient {
         } _: { [self] answer in
             guard let answer, answer.code == .success, let text = answer.text("msgId"),
                 let messageID = OffsetMessageID(text)
-            else { return refused(id, broker, answer) }
+            else { return refused([id], broker, answer) }
             world.acknowledged(broker, position: messageID.offset.rawValue, isFlushed: true)
             world.note(
                 "delayed message % is acknowledged at % of broker %", id, messageID.offset.rawValue, Int64(broker))
@@ -252,7 +269,7 @@ final class SimulatedProducer: SimulatedClient {
             else {
                 // Who does not know that the half message is there does nothing that it would have to commit.
                 world.oracle.change(id) { $0.decision = .rollback }
-                return refused(id, broker, answer)
+                return refused([id], broker, answer)
             }
             let position = messageID.offset.rawValue
             world.acknowledged(broker, position: position, isFlushed: true)

@@ -77,7 +77,7 @@ final class QueueReader: SimulatedClient {
                 guard let record = try? MessageRecord(rest) else {
                     return world.fail("P3", "\(world.describe(key)) served something that is no record")
                 }
-                guard world.oracle.seen(record, rest.extracting(0..<record.size), key) != nil else { return }
+                guard world.oracle.received(record, rest.extracting(0..<record.size), key) != nil else { return }
                 world.coverage.reads += 1
                 position += record.size
             }

@@ -17,6 +17,8 @@ public enum BrokenRule: String, CaseIterable, Sendable {
     case regressOffsets = "regress-offsets"
     /// P2: what one offset showed is shown at another.
     case moveOffset = "move-offset"
+    /// P2: consumers see what is written where they were to see what is on the medium.
+    case showUnflushed = "show-unflushed"
     /// P3: bits of what a broker serves are wrong.
     case serveDamaged = "serve-damaged"
     /// P4: a full disk says that it has written and has not.
@@ -27,6 +29,26 @@ public enum BrokenRule: String, CaseIterable, Sendable {
     case hideLeap = "hide-leap"
     /// P5: a member takes a queue whose lock it was not given.
     case ignoreLocks = "ignore-locks"
+    /// Quotas: the broker has none, and the promise says that it has.
+    case overrunQuota = "overrun-quota"
+    /// Quotas: a producer takes an acknowledgement for a refusal, so that what was refused is there.
+    case storeRefused = "store-refused"
+    /// P2: a reply names another client than the one that asked.
+    case misdirectReply = "misdirect-reply"
+    /// P2: a replier gives replies that it says nothing of.
+    case inventReply = "invent-reply"
+    /// P1: a requester confirms replies that it has not taken.
+    case forgetReply = "forget-reply"
+    /// Liveness: a member of a broadcast group leaves a queue to the others.
+    case shareBroadcast = "share-broadcast"
+    /// P1: segments go before their time.
+    case expireEarly = "expire-early"
+    /// P1: dead letters go with everything else, although they have a longer time.
+    case forgetDeadLetters = "forget-dead-letters"
+    /// P2: a queue is said to begin earlier than it did.
+    case lowerMinimum = "lower-minimum"
+    /// P1: what the log still has is not shown.
+    case hideKept = "hide-kept"
     /// A partition is never healed: nothing gets done any more.
     case neverHeal = "never-heal"
 
@@ -37,11 +59,19 @@ public enum BrokenRule: String, CaseIterable, Sendable {
         case .acknowledgeBeforeFlush, .forgetWritten: ["P1"]
         case .sendTwice, .commitRolledBack, .regressOffsets, .moveOffset: ["P2"]
         case .forgetTimer: ["P2", "liveness"]
-        case .serveDamaged: ["P3"]
+        // The bit may be one of the record's place.
+        case .serveDamaged: ["P2", "P3"]
         case .swallowWhenFull: ["P1", "P2", "P3", "P4", "liveness"]
         case .forgiveFailedFlush: ["P1"]
         case .hideLeap, .ignoreLocks: ["P5"]
-        case .neverHeal: ["liveness"]
+        case .overrunQuota: ["quota"]
+        case .storeRefused, .misdirectReply, .inventReply, .lowerMinimum, .showUnflushed: ["P2"]
+        case .forgetReply, .expireEarly, .forgetDeadLetters: ["P1"]
+        case .hideKept: ["P1", "P2"]
+        case .neverHeal, .shareBroadcast: ["liveness"]
         }
     }
+
+    /// The rule is about what goes from the log.
+    var needsRetention: Bool { self == .expireEarly || self == .forgetDeadLetters || self == .lowerMinimum }
 }

@@ -35,6 +35,11 @@ final class BrokerMachine: ConnectionListener {
     private(set) var largestJump: Int64 = 0
     private var largestOffset: Int64 = 0
     private var smallestOffset: Int64 = 0
+    private var lastOffset: Int64 = 0
+    /// The clock was set back at some time; and where the log ended when that last happened.
+    private(set) var hasGoneBack = false
+    private(set) var lastSetBack: Int64 = -1
+    private var lastEnd: Int64 = 0
     /// How often the clock was set.
     private(set) var jumpCount = 0
     /// Where the log begins, as far as is known.
@@ -91,7 +96,8 @@ final class BrokerMachine: ConnectionListener {
     private func open() -> Broker? {
         do throws(StorageError) {
             return try Broker(
-                world.profile.brokerConfiguration(name, host), store: world.profile.store, disk: disk, clock: clock,
+                world.profile.brokerConfiguration(name, host, broken: world.broken),
+                store: world.profile.storeConfiguration(broken: world.broken), disk: disk, clock: clock,
                 random: SeededRandom(seed: world.random.next()), log: world.log)
         } catch {
             if case .corrupt = error {
@@ -142,6 +148,7 @@ final class BrokerMachine: ConnectionListener {
         registrations = world.nameServers.map { Registration(self, nameServer: $0.node) }
         for registration in registrations { registration.start() }
         if world.broken == .regressOffsets { regressOffsets(broker) }
+        if world.broken == .hideKept { hideKept(broker) }
         wantTurn()
         keepHouse(run)
     }
@@ -154,7 +161,7 @@ final class BrokerMachine: ConnectionListener {
                         name: world.topicName(topic), readQueueCount: world.queueCount(topic),
                         writeQueueCount: world.queueCount(topic)))
             }
-            for group in world.oracle.groups { try broker.putGroup(GroupConfiguration(name: group.name)) }
+            for group in world.oracle.groups { try broker.putGroup(GroupConfiguration(name: group.consumerGroup)) }
             do throws(StorageError) { try broker.endTurn() } catch { throw .storage(error) }
         } catch {
             world.fail("start", "\(name) cannot make topics: \(error)")
@@ -169,7 +176,7 @@ final class BrokerMachine: ConnectionListener {
         guard let crash = lastCrash else { return }
         lastCrash = nil
         let end = broker.store.written.rawValue
-        logStart = max(logStart, broker.store.start.rawValue)
+        noteLogStart()
         if disk.spoiledWrites == 0, !world.profile.forgivesLoss {
             let required = crash.kind == .processKill ? crash.written : crash.flushed
             if end < required {
@@ -179,7 +186,8 @@ final class BrokerMachine: ConnectionListener {
             }
             world.checkAcknowledged(self, crash.kind, end: end)
         }
-        world.oracle.cut(index, at: end)
+        world.oracle.cut(index, at: end, crash.kind)
+        world.oracle.quotas.begins(index, at: end)
         if crash.kind == .powerLoss, world.profile.store.flushMode == .asynchronous {
             world.oracle.forgetUnflushed(index)
         }
@@ -257,7 +265,7 @@ final class BrokerMachine: ConnectionListener {
     private func keepHouse(_ run: Int) {
         guard run == self.run, let frontend else { return }
         frontend.keepHouse()
-        if let broker, broker.heldFetchCount > 0 { frontend.tick() }
+        frontend.tick()
         turn()
         // After a leap of the wall clock the planned turn is no longer right.
         plannedWake = .max
@@ -324,7 +332,7 @@ final class BrokerMachine: ConnectionListener {
     }
 
     private func end() {
-        if let broker { world.coverage.add(broker.store) }
+        if let broker { world.coverage.add(broker) }
         run += 1
         isTurnPlanned = false
         areCompletionsPlanned = false
@@ -356,6 +364,13 @@ final class BrokerMachine: ConnectionListener {
         if !isHidden { jumpCount += 1 }
         world.coverage.leaps += 1
         guard !isHidden else { return }
+        let isBack = offset < lastOffset
+        lastOffset = offset
+        if isBack {
+            hasGoneBack = true
+            lastSetBack = broker?.store.end.rawValue ?? lastEnd
+        }
+        if let broker { world.oracle.quotas.begins(index, at: broker.store.end.rawValue) }
         largestOffset = max(largestOffset, offset)
         smallestOffset = min(smallestOffset, offset)
         largestJump = largestOffset - smallestOffset
@@ -390,6 +405,17 @@ final class BrokerMachine: ConnectionListener {
         lastCrash = nil
     }
 
+    /// Hides the first messages of a queue.
+    private func hideKept(_ broker: Broker) {
+        let topic = Array(world.topicName(ClusterSimulation.orders).utf8)
+        let reader = Array("verifier".utf8)
+        guard
+            let queue = try? broker.queue(
+                forPulling: topic.span.bytes, queueID: QueueID(0), group: reader.span.bytes)
+        else { return }
+        broker.store.hide(QueueOffset(3), of: queue)
+    }
+
     /// Takes back all delayed messages of a topic that the oracle waits for.
     func forgetTimer(topic: String, uniqueKey: String) {
         let topic = Array(topic.utf8)
@@ -398,7 +424,46 @@ final class BrokerMachine: ConnectionListener {
         wantTurn()
     }
 
-    func noteLogStart() { if let broker { logStart = max(logStart, broker.store.start.rawValue) } }
+    /// Looks where the log begins. Every turn ends here.
+    func noteLogStart() {
+        guard let broker else { return }
+        lastEnd = broker.store.end.rawValue
+        let start = broker.store.start.rawValue
+        if start > logStart {
+            world.note("the log of broker % begins at %", index, start)
+            world.oracle.retention.logBegins(self, at: start, before: logStart)
+            logStart = start
+        }
+        lastLook = world.schedule.milliseconds
+    }
+
+    // MARK: - Room
+
+    /// Lets the disk look so full, in parts of one, that others use it as well.
+    func fill(to ratio: Double) {
+        noteFullness()
+        disk.usedByOthers = ratio
+        noteFullness()
+    }
+
+    /// Notes that the oldest segments may go, whatever their age.
+    func noteFullness() {
+        // What goes makes room, so that a disk that is to be full may look less so a moment later.
+        let ratio = world.profile.store.retention.diskRatioForForcedDeletion
+        if disk.usedByOthers > ratio || disk.capacity < 1 << 40 {
+            lastCrowded = world.schedule.milliseconds
+        }
+    }
+
+    /// Whether what has gone since the last look may have gone because the disk was too full: what a look at the disk has decided
+    /// holds until the next.
+    var mayDeleteByForce: Bool {
+        noteFullness()
+        return world.profile.store.retention.isForcedDeletionEnabled
+            && lastCrowded + world.profile.store.retention.intervalMilliseconds + 1_000 >= lastLook
+    }
+    private var lastCrowded: Int64 = -1 << 60
+    private var lastLook: Int64 = 0
 }
 
 /// The broker's end of a connection: bytes into a real session, and its answers out.

@@ -28,19 +28,21 @@ final class Chaos {
 
     private func strikeOnce() {
         let profile = world.profile
-        switch random(16) {
+        switch random(18) {
         case 0, 1, 2: if profile.hasCrashes { crash(machine) }
         case 3: if profile.hasCrashes { dieAtSomeCall(machine) }
         case 4, 5: if profile.hasPartitions { partition() }
         case 6: if world.broken != .neverHeal { world.network.heal() }
         case 7: world.network.resetOne()
         case 8: if random(3) == 0 { world.nameServers[random(world.nameServers.count)].crash() }
-        case 9: killConsumer()
+        case 9: killClient()
         case 10: if profile.hasDiskErrors { failSomeCall(machine) }
         case 11: if profile.hasFullDisks { fill(machine) }
         case 12: if profile.hasLeaps || world.broken == .hideLeap { leap(machine) }
         case 13: if profile.hasSlowDisks { slow(machine) }
         case 14: machine.disk.dropCache()
+        case 15: if profile.hasRetention { crowd(machine) }
+        case 16: pauseConsumer()
         default: machine.disk.faults.pushesBack.toggle()
         }
     }
@@ -79,13 +81,25 @@ final class Chaos {
         machine.disk.capacity = machine.disk.usedBytes + Int64(random(6)) * 4_096
         world.schedule.after(milliseconds: 2_000 + Int64(random(8_000))) { [world] in
             world.note("the disk of broker % has room again", machine.index)
+            machine.noteFullness()
             machine.disk.capacity = 1 << 40
         }
+    }
+
+    /// Others use the disk as well for a while: what has expired goes, then the oldest, and then messages are refused.
+    private func crowd(_ machine: BrokerMachine) {
+        world.note("others use the disk of broker %", machine.index)
+        world.coverage.crowdedDisks += 1
+        machine.fill(to: [0.78, 0.87, 0.87, 0.95][random(4)])
+        world.schedule.after(milliseconds: 2_500 + Int64(random(4_000))) { machine.fill(to: 0) }
     }
 
     private func leap(_ machine: BrokerMachine) {
         let leaps: [Int64] = [-600_000, -30_000, -2_000, 0, 1_000, 20_000, 300_000]
         if world.broken == .hideLeap { return machine.setClock(3_600_000, isHidden: true) }
+        if world.profile.clocksGoForward {
+            return machine.setClock(machine.clock.offset + [1_000, 300_000, 4_000_000, 4_000_000][random(4)])
+        }
         if world.profile.hasRetention, random(2) == 0 { return machine.setClock(machine.clock.offset + 4_000_000) }
         if random(12) == 0 { return machine.setClock(machine.clock.offset + 30 * 3_600_000) }
         machine.setClock(machine.clock.offset + leaps[random(leaps.count)])
@@ -103,7 +117,7 @@ final class Chaos {
     /// Cuts off a node, or two nodes from each other, in one direction or both.
     private func partition() {
         let broker = machine.node
-        let others = world.nameServers.map(\.node) + Array(101...(100 + 9)) + world.brokers.map(\.node)
+        let others = world.nameServers.map(\.node) + world.clients.map(\.node) + world.brokers.map(\.node)
         let isAlone = random(2) == 0
         world.note("node % is cut off (%)", broker, isAlone ? 1 : 0)
         world.coverage.partitions += 1
@@ -114,12 +128,21 @@ final class Chaos {
         }
     }
 
-    private func killConsumer() {
-        let consumer = world.consumers[random(world.consumers.count)]
-        world.note("the client of node % dies", consumer.node)
+    private func killClient() {
+        let clients = world.consumers as [SimulatedClient] + world.broadcastMembers + world.requesters + world.repliers
+        let client = clients[random(clients.count)]
+        world.note("the client of node % dies", client.node)
         world.coverage.clientDeaths += 1
-        consumer.die()
-        consumer.later(milliseconds: 500 + Int64(random(8_000))) { consumer.start() }
+        client.die()
+        client.later(milliseconds: 500 + Int64(random(8_000))) { client.start() }
+    }
+
+    /// A consumer falls behind.
+    private func pauseConsumer() {
+        let consumer = world.consumers[random(world.consumers.count)]
+        world.note("the consumer of node % rests", consumer.node)
+        world.coverage.pauses += 1
+        consumer.pause(milliseconds: 2_000 + Int64(random(20_000)))
     }
 
     // MARK: - The end
@@ -131,7 +154,9 @@ final class Chaos {
         world.network.faults = SimulatedNetwork.Faults()
         if world.broken != .neverHeal || world.network.isWhole { world.network.heal() }
         for machine in world.brokers {
+            machine.noteFullness()
             machine.disk.capacity = 1 << 40
+            machine.fill(to: 0)
             machine.disk.faults.failCall = nil
             machine.disk.faults.dieAtCall = nil
             machine.disk.faults.pushesBack = false
@@ -141,6 +166,10 @@ final class Chaos {
             machine.disk.faults.misdirectWriteOneIn = 0
             machine.diskLatency = 50...4_000
             machine.setClockRight()
+            // Whatever waits is due, once the last that was sent has arrived.
+            if world.profile.hasLongDelays {
+                world.schedule.after(milliseconds: 5_000) { machine.setClock(machine.clock.offset + 8_000_000) }
+            }
             if machine.disk.faults.failSynchronize { machine.crash(.powerLoss) }
         }
     }
@@ -165,6 +194,11 @@ enum Tampering {
                 bytes[bytes.count - 250] ^= 4
                 return bytes
             }
+        case .lowerMinimum:
+            return { from, to, bytes in
+                guard isBroker(from), to >= 100, random.next(below: 4) == 0 else { return bytes }
+                return loweringMinimum(bytes)
+            }
         case .moveOffset:
             return { from, to, bytes in
                 guard isBroker(from), to >= 100, random.next(below: 4) == 0 else { return bytes }
@@ -172,6 +206,18 @@ enum Tampering {
             }
         default: return nil
         }
+    }
+
+    /// Says in the answer to a pull that the queue begins at an earlier offset. The number is text in both encodings.
+    private static func loweringMinimum(_ bytes: [UInt8]) -> [UInt8] {
+        let name = Array("minOffset".utf8)
+        guard bytes.count > 40,
+            let index = (0..<bytes.count - 24).first(where: { bytes[$0..<$0 + name.count].elementsEqual(name) }),
+            let digit = bytes[(index + name.count)...].prefix(6).firstIndex(where: { (0x31...0x39).contains($0) })
+        else { return bytes }
+        var bytes = bytes
+        bytes[digit] = UInt8(ascii: "0")
+        return bytes
     }
 
     /// Changes the queue offset of the first record in an answer.

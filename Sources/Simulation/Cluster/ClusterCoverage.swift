@@ -1,3 +1,4 @@
+import BrokerCore
 import Storage
 
 /// What happened in simulated clusters, so that one can see that something did.
@@ -7,6 +8,15 @@ public struct ClusterCoverage: Sendable, CustomStringConvertible {
     public var delayed = 0
     public var halves = 0
     public var checks = 0
+    public var questions = 0
+    public var replies = 0
+    public var broadcasts = 0
+    public var quotaRefusals = 0
+    public var quotaWaits = 0
+    public var expired = 0
+    public var deadLettersExpired = 0
+    public var crowdedDisks = 0
+    public var pauses = 0
     public var recalls = 0
     public var deliveries = 0
     public var reads = 0
@@ -30,6 +40,7 @@ public struct ClusterCoverage: Sendable, CustomStringConvertible {
     public var damageReported = 0
     public var placesCut = 0
     public var acknowledgementsLost = 0
+    public var receivedAndLost = 0
     public var segmentsRemoved = 0
     public var checkpoints = 0
     public var segments = 0
@@ -37,7 +48,9 @@ public struct ClusterCoverage: Sendable, CustomStringConvertible {
 
     public init() {}
 
-    mutating func add(_ store: MessageStore) {
+    mutating func add(_ broker: Broker) {
+        let store = broker.store
+        quotaWaits += Int(broker.metrics.quotaWaits)
         segmentsRemoved += Int(store.metrics.segmentsRemoved)
         checkpoints += Int(store.metrics.checkpoints)
     }
@@ -45,13 +58,18 @@ public struct ClusterCoverage: Sendable, CustomStringConvertible {
     private static let parts: [(String, any WritableKeyPath<ClusterCoverage, Int> & Sendable)] = [
         ("messages", \.messages), ("acknowledged", \.acknowledged), ("delayed", \.delayed), ("halves", \.halves),
         ("checks", \.checks), ("recalls", \.recalls), ("deliveries", \.deliveries), ("reads", \.reads),
-        ("returns", \.returns), ("commits", \.commits), ("locks", \.locks), ("topic changes", \.topicChanges),
+        ("returns", \.returns), ("questions", \.questions),
+        ("replies", \.replies), ("broadcasts", \.broadcasts), ("quota refusals", \.quotaRefusals),
+        ("quota waits", \.quotaWaits), ("expired", \.expired), ("dead letters expired", \.deadLettersExpired),
+        ("crowded disks", \.crowdedDisks), ("pauses", \.pauses), ("commits", \.commits), ("locks", \.locks),
+        ("topic changes", \.topicChanges),
         ("refusals", \.refusals), ("pulls refused", \.pullsRefused), ("timeouts", \.timeouts),
         ("offsets moved", \.offsetsMoved), ("kills", \.kills), ("power losses", \.powerLosses),
         ("deaths in calls", \.deathsInCalls), ("failed starts", \.failedStarts), ("store failures", \.storeFailures),
         ("full disks", \.fullDisks), ("leaps", \.leaps), ("partitions", \.partitions),
         ("client deaths", \.clientDeaths), ("damage reported", \.damageReported), ("places cut", \.placesCut),
-        ("acknowledgements lost", \.acknowledgementsLost), ("segments removed", \.segmentsRemoved),
+        ("acknowledgements lost", \.acknowledgementsLost), ("received and lost", \.receivedAndLost),
+        ("segments removed", \.segmentsRemoved),
         ("checkpoints", \.checkpoints),
         ("network segments", \.segments), ("resets", \.resets),
     ]

@@ -1,5 +1,6 @@
 import Base
 import BrokerCore
+import Model
 import Storage
 
 /// What kind of world a seed makes: how the cluster is set up, and which faults strike in it.
@@ -17,7 +18,20 @@ struct ClusterProfile {
     var hasSlowDisks = true
     /// Wrong bits and wrong places: what is lost by them cannot be helped, but must not be served.
     var hasRot = false
+    /// Consumers see a message when it is on the medium: no power cut takes what they have seen.
+    var showsOnlyFlushed = false
     var hasRetention = false
+    /// Clocks are set forward only: then the order of stored times is that of the log.
+    var clocksGoForward = false
+    /// Some delays are longer than messages are kept.
+    var hasLongDelays = false
+    /// `deadLetterReservedTime`, in hours.
+    var deadLetterHours = 72
+    var quotas = QuotaConfiguration()
+    /// Clients ask and reply; a broadcast group consumes. Not in every world, for each client costs time.
+    var hasReplies = true
+    var hasBroadcast = true
+    var hasQuotas: Bool { quotas != QuotaConfiguration() }
     var delayLevels: [Int64] = [500, 1_000, 2_000, 3_000, 5_000]
     var checkMaximum: Int32 = 1_000
     var timerWindow: Int64 = 24 * 3_600_000
@@ -34,7 +48,10 @@ struct ClusterProfile {
         let switches: [(Bool, String)] = [
             (hasCrashes, "crashes"), (hasPartitions, "partitions"), (hasLeaps, "leaping clocks"),
             (hasDiskErrors, "disk errors"), (hasFullDisks, "full disks"), (hasRot, "rot"),
-            (hasRetention, "retention"), (checkMaximum < 100, "few checks"), (timerWindow < 60_000, "short window"),
+            (hasRetention, "retention"), (hasLongDelays, "long delays"),
+            (store.retention.isForcedDeletionEnabled, "forced deletion"), (hasQuotas, "quotas"),
+            (hasReplies, "replies"), (hasBroadcast, "broadcast"),
+            (checkMaximum < 100, "few checks"), (timerWindow < 60_000, "short window"),
         ]
         parts += switches.filter(\.0).map(\.1)
         return parts.joined(separator: ", ")
@@ -54,7 +71,7 @@ struct ClusterProfile {
         hasDiskErrors = oneIn(3)
         hasFullDisks = oneIn(4)
         hasRot = oneIn(8)
-        hasRetention = oneIn(5)
+        hasRetention = oneIn(4)
         hasCrashes = !oneIn(8)
         disk.crashDamagePercent = pick([nil, 80, 90, 100])
         disk.reorderCompletions = oneIn(2)
@@ -62,10 +79,15 @@ struct ClusterProfile {
         if hasRot { makeRot(pick) }
         if oneIn(4) { checkMaximum = 3 }
         if oneIn(3) { timerWindow = pick([2_000, 10_000]) }
-        housekeepingMilliseconds = pick([50, 50, 100, 200])
+        housekeepingMilliseconds = pick([50, 100, 200])
         pace = pick([100, 300, 600])
         makeStore(pick)
+        if hasRetention { makeRetention(pick) }
+        if oneIn(4) { makeQuotas(pick) }
+        hasReplies = oneIn(2)
+        hasBroadcast = oneIn(2)
         if let broken { adapt(to: broken) }
+        showsOnlyFlushed = store.flushMode == .synchronous || broken == .showUnflushed
     }
 
     private mutating func makeRot(_ pick: ([Int]) -> Int) {
@@ -90,29 +112,61 @@ struct ClusterProfile {
         store.openFilesMaximum = pick([3, 64])
         store.retention.intervalMilliseconds = 2_000
         store.retention.isForcedDeletionEnabled = false
-        if hasRetention {
-            store.retention.reservedHours = 1
-            store.retention.deletionHours = Set(0..<24)
-            hasLeaps = true
+    }
+
+    /// Small segments that go by time and for want of room, while much is written.
+    private mutating func makeRetention(_ pick: ([Int]) -> Int) {
+        store.segmentSize = pick([16, 16, 32]) * 1024
+        store.retention.reservedHours = pick([1, 1, 2])
+        // Without an hour of deletion what has expired goes when the disk is three quarters full.
+        store.retention.deletionHours = pick([0, 0, 1]) == 0 ? Set(0..<24) : []
+        store.retention.isForcedDeletionEnabled = pick([0, 1, 1]) == 0
+        deadLetterHours = pick([1, 1, 30, 72])
+        clocksGoForward = pick([0, 1]) == 0
+        hasLongDelays = pick([0, 1]) == 0
+        hasLeaps = true
+        pace = Int64(pick([100, 200]))
+    }
+
+    private mutating func makeQuotas(_ pick: ([Int]) -> Int) {
+        switch pick([0, 1, 2, 3]) {
+        case 0: quotas.topic.send = TrafficRate(messages: Int64(pick([1, 2, 4])))
+        case 1: quotas.topic.send = TrafficRate(messages: 3, bytes: Int64(pick([400, 1_500])))
+        case 2: quotas.client.send = TrafficRate(messages: Int64(pick([2, 4])), bytes: 2_000)
+        default:
+            quotas.topic.send = TrafficRate(messages: 2)
+            quotas.client.send = TrafficRate(messages: 5)
         }
+        if pick([0, 1, 2]) == 0 { quotas.topic.pull = TrafficRate(messages: Int64(pick([10, 40]))) }
+        if pick([0, 1, 2]) == 0 { quotas.group = TrafficRate(messages: 30, bytes: 20_000) }
+        quotas.waitMilliseconds = Int64(pick([0, 200, 1_000]))
+        pace = pick([0, 1]) == 0 ? 100 : pace
     }
 
     /// Sees to it that a broken rule has an occasion to show itself.
     private mutating func adapt(to broken: BrokenRule) {
+        hasReplies = true
+        hasBroadcast = true
         hasRot = false
         disk.rotOneIn = 0
         disk.misdirectOneIn = 0
         disk.rotWriteOneIn = 0
         disk.misdirectWriteOneIn = 0
-        hasRetention = false
-        store.retention.reservedHours = 72
-        store.retention.deletionHours = []
+        if !broken.needsRetention {
+            hasRetention = false
+            hasLongDelays = false
+            store.retention = RetentionConfiguration()
+            store.retention.deletionHours = []
+            store.retention.isForcedDeletionEnabled = false
+            deadLetterHours = 72
+        }
+        if broken != .overrunQuota { quotas = QuotaConfiguration() }
         switch broken {
         case .lieAboutFlush, .acknowledgeBeforeFlush:
             store.flushMode = .synchronous
             hasCrashes = true
             disk.writeBackOneIn = 0
-        case .forgetWritten:
+        case .forgetWritten, .showUnflushed:
             store.flushMode = .asynchronous
             hasCrashes = true
             disk.writeBackOneIn = 0
@@ -123,6 +177,16 @@ struct ClusterProfile {
             store.flushMode = .synchronous
         case .neverHeal: hasPartitions = true
         case .hideLeap, .forgetTimer: checkMaximum = 1_000
+        case .overrunQuota:
+            quotas = QuotaConfiguration()
+            quotas.topic.send = TrafficRate(messages: 1)
+            pace = 100
+        case .expireEarly, .forgetDeadLetters, .lowerMinimum:
+            hasRetention = true
+            makeRetention { $0[0] }
+            clocksGoForward = true
+            store.retention.isForcedDeletionEnabled = false
+            if broken == .forgetDeadLetters { deadLetterHours = 30 }
         default: break
         }
         if broken == .lieAboutFlush { disk.liesAboutSynchronizing = true }
@@ -131,7 +195,14 @@ struct ClusterProfile {
         if broken == .forgiveFailedFlush { disk.forgivesFailedSynchronize = true }
     }
 
-    func brokerConfiguration(_ name: String, _ host: HostAddress) -> BrokerConfiguration {
+    /// What the broker is started with; a broken rule may make it something else than the promises are for.
+    func storeConfiguration(broken: BrokenRule?) -> StoreConfiguration {
+        var store = store
+        if broken == .expireEarly { store.retention.reservedHours = 0 }
+        return store
+    }
+
+    func brokerConfiguration(_ name: String, _ host: HostAddress, broken: BrokenRule?) -> BrokerConfiguration {
         var configuration = BrokerConfiguration()
         configuration.name = name
         configuration.address = host
@@ -141,6 +212,9 @@ struct ClusterProfile {
         configuration.transactions.checkMaximum = checkMaximum
         configuration.timers.delayLevels = delayLevels
         configuration.timers.windowMilliseconds = timerWindow
+        configuration.deadLetterReservedHours =
+            broken == .forgetDeadLetters ? store.retention.reservedHours : deadLetterHours
+        if broken != .overrunQuota { configuration.quotas = quotas }
         return configuration
     }
 }

@@ -63,7 +63,13 @@ public final class ClusterSimulation {
     private(set) var brokers: [BrokerMachine] = []
     private(set) var producers: [SimulatedProducer] = []
     private(set) var consumers: [SimulatedConsumer] = []
+    private(set) var broadcastMembers: [BroadcastMember] = []
+    private(set) var requesters: [SimulatedRequester] = []
+    private(set) var repliers: [SimulatedReplier] = []
     private var tools: [SimulatedClient] = []
+    var clients: [SimulatedClient] {
+        producers as [SimulatedClient] + consumers + tools + broadcastMembers + requesters + repliers
+    }
     private var oracleStorage: Oracle?
     var oracle: Oracle {
         guard let oracleStorage else { preconditionFailure("the world has no oracle yet") }
@@ -91,7 +97,12 @@ public final class ClusterSimulation {
         network = SimulatedNetwork(schedule, random: SeededRandom(seed: options.seed &+ 0x4E45_5457))
         trace = Trace(output: options.output)
         log = options.output.map { Log(label: "", level: .notice, sink: TraceLogSink(output: $0)) } ?? .silent
-        oracleStorage = Oracle(self, groups: ["shop", "line"])
+        oracleStorage = Oracle(
+            self,
+            groups: [
+                Oracle.Group("shop"), Oracle.Group("line"), Oracle.Group("desk"),
+                Oracle.Group(member: "news-0", of: "news"), Oracle.Group(member: "news-1", of: "news"),
+            ])
         nameServers = (0..<profile.nameServerCount).map { NameServerMachine(self, index: $0) }
         brokers = (0..<profile.brokerCount).map { BrokerMachine(self, index: $0) }
         makeClients()
@@ -120,6 +131,12 @@ public final class ClusterSimulation {
             OffsetKeeper(self, name: "keeper", node: next()), QueueReader(self, name: "reader", node: next()),
             TopicOperator(self, name: "operator", node: next()),
         ]
+        if profile.hasBroadcast {
+            broadcastMembers = (0..<2).map { BroadcastMember(self, name: "news-\($0)", node: next()) }
+        }
+        guard profile.hasReplies else { return }
+        requesters = (0..<2).map { SimulatedRequester(self, name: "asker-\($0)", node: next()) }
+        repliers = (0..<2).map { SimulatedReplier(self, name: "desk-\($0)", node: next()) }
     }
 
     // MARK: - Names
@@ -130,16 +147,19 @@ public final class ClusterSimulation {
     static let steps = 3
     static let retry = 4
     static let deadLetters = 5
+    static let questions = 8
+    static let news = 9
     static let keeperGroup = "keeper"
     private static let names = [
         "orders", "payments", "reminders", "steps", "%RETRY%shop", "%DLQ%shop", "passing-0", "passing-1",
+        "questions", "news",
     ]
 
     static func brokerNode(_ index: Int) -> Int { 10 + index }
     func topicName(_ topic: Int) -> String { Self.names[topic] }
-    var permanentTopics: [Int] { [Self.orders, Self.payments, Self.reminders, Self.steps] }
+    var permanentTopics: [Int] { [Self.orders, Self.payments, Self.reminders, Self.steps, Self.questions, Self.news] }
     var temporaryTopics: [Int] { [6, 7] }
-    func isTemporary(_ topic: Int) -> Bool { topic >= 6 }
+    func isTemporary(_ topic: Int) -> Bool { topic == 6 || topic == 7 }
     func isRetry(_ topic: Int) -> Bool { topic == Self.retry || topic == Self.deadLetters }
     func queueCount(_ topic: Int) -> Int32 { topic == Self.reminders ? 1 : 2 }
     func describe(_ queue: Oracle.QueueKey) -> String {
@@ -147,7 +167,12 @@ public final class ClusterSimulation {
     }
 
     func isSubscribed(_ group: String, to topic: Int) -> Bool {
-        group == "shop" ? [Self.orders, Self.payments, Self.reminders].contains(topic) : topic == Self.steps
+        switch group {
+        case "shop": topic == Self.orders || topic == Self.payments || topic == Self.reminders
+        case "line": topic == Self.steps
+        case "desk": topic == Self.questions
+        default: topic == Self.news
+        }
     }
 
     /// Transactions may end without their producer: given up, or gone with their segment.
@@ -180,7 +205,7 @@ public final class ClusterSimulation {
     public func run() -> Outcome {
         for machine in nameServers { machine.start() }
         for machine in brokers { machine.start() }
-        for client in producers as [SimulatedClient] + consumers + tools { client.start() }
+        for client in clients { client.start() }
         let chaos = Chaos(self)
         chaos.start()
         go(untilMilliseconds: options.seconds * 1_000)
@@ -212,6 +237,7 @@ public final class ClusterSimulation {
         let limit = schedule.milliseconds + 420_000
         go(untilMilliseconds: schedule.milliseconds + 3_000)
         producers.first?.probe()
+        for requester in requesters { requester.probe() }
         var reason: String? = "nothing was looked at"
         var wait: Int64 = 5_000
         while violation == nil, reason != nil, schedule.milliseconds < limit {
@@ -233,6 +259,7 @@ public final class ClusterSimulation {
         if let down = brokers.first(where: { !$0.isUp && !$0.isCondemned }) { return "\(down.name) is down" }
         if profile.forgivesLoss { return nil }
         if !probes.isEmpty { return "no broker takes message \(probes.min() ?? 0)" }
+        if let requester = requesters.first(where: \.waitsForReply) { return "\(requester.name) gets no reply" }
         for machine in brokers { verify(machine, isFinal: true) }
         return oracle.unfinished()
     }
@@ -261,7 +288,7 @@ public final class ClusterSimulation {
 
     /// Machines, connections and what was planned hold each other.
     private func dismantle() {
-        for client in producers as [SimulatedClient] + consumers + tools { client.die() }
+        for client in clients { client.die() }
         for machine in brokers where machine.isUp { machine.crash(.processKill) }
         schedule.removeAll()
         network.listeners = [:]
@@ -387,6 +414,7 @@ public final class ClusterSimulation {
         coverage.refusals += 1
         note("broker % refuses a message with code %", Int64(broker), code)
         // 10: not on the medium in time. 14: no room, or the store has stopped. 17: no such topic. 1: a queue that is gone.
+        // A quota refuses with 1 as well.
         let allowed: [Int32] = [10, 14, 17]
         guard !allowed.contains(code) else { return }
         if profile.hasDiskErrors || profile.forgivesLoss || code == 1 { return }
@@ -413,6 +441,7 @@ public final class ClusterSimulation {
     func verify(_ machine: BrokerMachine, isFinal: Bool = false) {
         guard let broker = machine.broker, !profile.forgivesLoss, violation == nil else { return }
         machine.noteLogStart()
+        if profile.hasQuotas { oracle.quotas.check(machine.index) }
         for topic in permanentTopics + [Self.retry, Self.deadLetters] {
             guard let found = broker.topic(topicName(topic)) else {
                 if permanentTopics.contains(topic) {
@@ -434,6 +463,7 @@ public final class ClusterSimulation {
             let queue = try broker.queue(
                 forPulling: topic.span.bytes, queueID: QueueID(Int32(key.queue)), group: reader.span.bytes)
             let range = try broker.range(topic: topic.span.bytes, queueID: QueueID(Int32(key.queue)))
+            oracle.retention.begins(key, at: range.lowerBound, toldTo: "verifier")
             var offset = range.lowerBound
             while offset < range.upperBound, violation == nil {
                 buffer.removeAll()
@@ -455,7 +485,9 @@ public final class ClusterSimulation {
         let start = broker.store.start.rawValue
         let end = broker.store.dispatched.rawValue
         for (offset, place) in (oracle.places[key] ?? [:]).sorted(by: { $0.key < $1.key })
-        where !seen.contains(offset) && place.physical >= max(start, machine.logStart) && place.physical < end {
+        where !seen.contains(offset) && place.physical >= max(start, machine.logStart) && place.physical < end
+            && !oracle.retention.mayHide(key, place)
+        {
             return fail("P1", "message \(place.id) was at \(offset) of \(describe(key)) and is gone")
         }
     }

@@ -1,6 +1,7 @@
 import Base
 import Bytes
 import Model
+import Storage
 
 /// What is known of a simulated cluster from outside: what clients meant to send, what was acknowledged, what was seen; and whether
 /// that can be true of a broker that keeps its promises.
@@ -21,6 +22,8 @@ final class Oracle {
         var topic: Int
         /// How often it was handed to the network.
         var attempts = 0
+        /// How many of these were refused for want of a quota, and so not stored.
+        var refusals = 0
         /// Places in its own topic where it is known to be.
         var copies = 0
         /// An acknowledgement that must be kept, by broker and physical offset; nil when there was none or power took it.
@@ -48,9 +51,13 @@ final class Oracle {
         }
     }
 
-    struct Place: Equatable {
+    struct Place {
         var id: Int
         var physical: Int64
+        /// When it was stored by the broker's clock, in ms; nil until it was seen.
+        var stored: Int64?
+        /// A consumer has received it.
+        var isReceived = false
     }
 
     /// What one consumer group has done.
@@ -68,7 +75,28 @@ final class Oracle {
         var returned: [Int: Int] = [:]
         /// Until when a member believes in its lock of a queue, in ms of the world.
         var beliefs: [QueueKey: [String: Int64]] = [:]
-        init(_ name: String) { self.name = name }
+        /// The group of the broker that it is, or whose member it is.
+        let consumerGroup: String
+        /// For one member of a broadcast group: where it has begun in each queue. Nil for a group that shares its queues.
+        var joined: [QueueKey: Int64]?
+
+        init(_ name: String) {
+            self.name = name
+            consumerGroup = name
+        }
+
+        /// One member of a broadcast group: it handles everything behind where it began.
+        init(member: String, of group: String) {
+            name = member
+            consumerGroup = group
+            joined = [:]
+        }
+
+        /// Whether it has to handle what is at `offset`.
+        func wants(_ queue: QueueKey, _ offset: Int64) -> Bool {
+            guard let joined else { return true }
+            return joined[queue].map { $0 <= offset } ?? false
+        }
 
         func excuseReturned() {
             excused.formUnion(returned.keys)
@@ -80,14 +108,20 @@ final class Oracle {
     private(set) var facts: [Fact] = []
     private(set) var places: [QueueKey: [Int64: Place]] = [:]
     let groups: [Group]
+    let replies: ReplyLedger
+    let retention: RetentionWatch
+    let quotas: QuotaWatch
     /// For each producer and queue, the last offset that was acknowledged.
     private var lastOffsets: [String: Int64] = [:]
     /// What a committed offset must be at least, and what was asked last.
     private(set) var committed: [QueueKey: (kept: Int64, asked: Int64)] = [:]
 
-    init(_ world: ClusterSimulation, groups: [String]) {
+    init(_ world: ClusterSimulation, groups: [Group]) {
         self.world = world
-        self.groups = groups.map(Group.init)
+        self.groups = groups
+        replies = ReplyLedger(world)
+        retention = RetentionWatch(world)
+        quotas = QuotaWatch(world)
     }
 
     func group(_ name: String) -> Group {
@@ -147,17 +181,20 @@ final class Oracle {
         lastOffsets[name] = offset
     }
 
-    private func put(_ id: Int, _ queue: QueueKey, _ offset: Int64, _ physical: Int64) {
-        let place = Place(id: id, physical: physical)
+    private func put(_ id: Int, _ queue: QueueKey, _ offset: Int64, _ physical: Int64, stored: Int64? = nil) {
         if let known = places[queue]?[offset] {
+            if known.id == id, known.physical == physical {
+                if known.stored == nil, let stored { places[queue]?[offset]?.stored = stored }
+                return
+            }
             // Entries of consume queues have no checksum.
-            guard known != place, !world.profile.forgivesLoss else { return }
+            guard !world.profile.forgivesLoss else { return }
             return world.fail(
                 "P2",
                 "offset \(offset) of \(world.describe(queue)) shows message \(id) at \(physical), and showed \(known.id) at "
                     + "\(known.physical)")
         }
-        places[queue, default: [:]][offset] = place
+        places[queue, default: [:]][offset] = Place(id: id, physical: physical, stored: stored)
         guard queue.topic == facts[id].topic else { return }
         facts[id].copies += 1
         facts[id].isSeen = true
@@ -165,6 +202,24 @@ final class Oracle {
             world.fail(
                 "P2", "message \(id) is there \(facts[id].copies) times and was sent \(facts[id].attempts) times")
         }
+        checkRefusals(id)
+    }
+
+    // MARK: - What is refused
+
+    /// An attempt to send the message was refused for want of a quota: it is not stored.
+    func refused(_ id: Int) {
+        facts[id].refusals += 1
+        checkRefusals(id)
+    }
+
+    private func checkRefusals(_ id: Int) {
+        let fact = facts[id]
+        guard fact.refusals > 0, fact.copies > fact.attempts - fact.refusals else { return }
+        world.fail(
+            "P2",
+            "message \(id) is there \(fact.copies) times, was sent \(fact.attempts) times, and refused \(fact.refusals) of them"
+        )
     }
 
     // MARK: - What is seen
@@ -198,9 +253,56 @@ final class Oracle {
         }
         if fact.topic == queue.topic { checkKind(id, fact, record, queue) }
         if !world.isTemporary(queue.topic) {
-            put(id, queue, record.queueOffset.rawValue, record.physicalOffset.rawValue)
+            put(
+                id, queue, record.queueOffset.rawValue, record.physicalOffset.rawValue,
+                stored: record.storeTimestamp.milliseconds)
+            if world.profile.hasQuotas, fact.kind == .ordinary, fact.topic == queue.topic {
+                quotas.seen(record, queue)
+            }
         }
         return id
+    }
+
+    /// A record was served to a consumer.
+    /// - Returns: the message's number.
+    func received(_ record: MessageRecord, _ span: RawSpan, _ queue: QueueKey) -> Int? {
+        guard let id = seen(record, span, queue) else { return nil }
+        if !world.isTemporary(queue.topic) { places[queue]?[record.queueOffset.rawValue]?.isReceived = true }
+        return id
+    }
+
+    /// The records of an answer to a consumer, which is to have no holes from `offset` on.
+    /// - Returns: offsets and numbers of the messages; those before the first that is wrong.
+    func received(
+        _ answer: ReceivedFrame, _ queue: QueueKey, from offset: Int64,
+        _ body: ((MessageRecord, RawSpan, Int) -> Void)? = nil
+    ) -> [(offset: Int64, id: Int)] {
+        let input = answer.input
+        let span = input.bytes.extracting(answer.body)
+        var found: [(offset: Int64, id: Int)] = []
+        var position = 0
+        var expected = offset
+        while position < span.byteCount {
+            let rest = span.extracting(position..<span.byteCount)
+            guard let record = try? MessageRecord(rest) else {
+                world.fail("P3", "\(world.describe(queue)) served something that is no record")
+                return found
+            }
+            let one = rest.extracting(0..<record.size)
+            guard let id = received(record, one, queue) else { return found }
+            let place = record.queueOffset.rawValue
+            // An entry of the queue that is damaged may cost a message.
+            if world.profile.forgivesLoss { expected = max(expected, place) }
+            guard place == expected else {
+                world.fail("P2", "\(world.describe(queue)) shows \(place) where \(expected) was to come")
+                return found
+            }
+            expected += 1
+            found.append((place, id))
+            body?(record, one, id)
+            position += record.size
+        }
+        return found
     }
 
     private func checkKind(_ id: Int, _ fact: Fact, _ record: MessageRecord, _ queue: QueueKey) {
@@ -236,12 +338,13 @@ final class Oracle {
     // MARK: - Crash
 
     /// The log of a broker ends at `end` after a crash that may have cost what lay behind.
-    func cut(_ broker: Int, at end: Int64) {
+    func cut(_ broker: Int, at end: Int64, _ kind: SimulatedCrash) {
         for (queue, offsets) in places where queue.broker == broker {
             guard offsets.contains(where: { $0.value.physical >= end }) else { continue }
             var kept = offsets
             for (offset, place) in offsets where place.physical >= end {
                 kept[offset] = nil
+                if place.isReceived { checkReceived(place, offset, queue, kind) }
                 if facts[place.id].topic == queue.topic { facts[place.id].copies -= 1 }
                 world.coverage.placesCut += 1
             }
@@ -261,6 +364,16 @@ final class Oracle {
                 world.coverage.acknowledgementsLost += 1
             }
         }
+    }
+
+    /// What a consumer has received is gone: only a power cut may do that, and only with asynchronous flush. What is not gone keeps its
+    /// place, and ``put(_:_:_:_:stored:)`` sees to it that its offset shows nothing else.
+    private func checkReceived(_ place: Place, _ offset: Int64, _ queue: QueueKey, _ kind: SimulatedCrash) {
+        world.coverage.receivedAndLost += 1
+        guard kind == .processKill || world.profile.showsOnlyFlushed else { return }
+        world.fail(
+            "P2",
+            "message \(place.id) was received at \(offset) of \(world.describe(queue)) and is gone after a \(kind)")
     }
 
     /// What a power cut may have undone although its message is there: nobody relies on it any more.
@@ -291,10 +404,10 @@ final class Oracle {
         }
         for group in groups {
             for (queue, offsets) in places.sorted(by: { $0.key < $1.key })
-            where world.isSubscribed(group.name, to: queue.topic) {
+            where world.isSubscribed(group.consumerGroup, to: queue.topic) {
                 let start = world.brokers[queue.broker].logStart
                 for (offset, place) in offsets.sorted(by: { $0.key < $1.key }) where place.physical >= start {
-                    guard !group.done.contains(place.id), !group.excused.contains(place.id),
+                    guard group.wants(queue, offset), !group.done.contains(place.id), !group.excused.contains(place.id),
                         !facts[place.id].isExcused, !isSkipped(group, queue, offset, place),
                         !isRetrySkipped(group, place.id)
                     else { continue }
@@ -308,10 +421,14 @@ final class Oracle {
     }
 
     /// The segment with its record is gone. A delayed message keeps its segment for as long as it waits: so it has come, and has
-    /// expired as well.
+    /// expired as well, if there was time enough for that.
     private func hasExpired(_ fact: Fact) -> Bool {
         guard let kept = fact.kept, world.profile.hasRetention else { return false }
-        return kept.position < world.brokers[kept.broker].logStart
+        let machine = world.brokers[kept.broker]
+        guard kept.position < machine.logStart else { return false }
+        if world.profile.store.retention.isForcedDeletionEnabled { return true }
+        let reserved = Int64(world.profile.store.retention.reservedHours) * 3_600_000
+        return fact.dueWall + reserved <= machine.clock.timestamp.milliseconds
     }
 
     /// A copy for another attempt came where a member had been before a power cut.

@@ -5,10 +5,11 @@ import Base
 /// Time is counted in microseconds from the start of the world. It stands still while something happens, and leaps to the next
 /// thing that does, so that an hour in which nothing happens costs nothing.
 final class Schedule {
+    /// What happens stands in ``bodies``: so the heap moves only numbers.
     private struct Event {
         var time: Int64
         var number: Int
-        var run: () -> Void
+        var body: Int
 
         @inline(__always)
         static func isBefore(_ a: Event, _ b: Event) -> Bool {
@@ -17,6 +18,9 @@ final class Schedule {
     }
 
     private var heap: [Event] = []
+    private var bodies: [(() -> Void)?] = []
+    /// Places in ``bodies`` that are free.
+    private var free: [Int] = []
     private var lastNumber = 0
     private(set) var now: Int64 = 0
     /// Events that have happened.
@@ -28,7 +32,15 @@ final class Schedule {
     func after(_ microseconds: Int64, _ run: @escaping () -> Void) {
         precondition(microseconds >= 0, "nothing happens in the past")
         lastNumber += 1
-        heap.append(Event(time: now + microseconds, number: lastNumber, run: run))
+        let body: Int
+        if let place = free.popLast() {
+            body = place
+            bodies[place] = run
+        } else {
+            body = bodies.count
+            bodies.append(run)
+        }
+        heap.append(Event(time: now + microseconds, number: lastNumber, body: body))
         var index = heap.count - 1
         while index > 0 {
             let parent = (index - 1) / 2
@@ -50,12 +62,19 @@ final class Schedule {
         removeFirst()
         now = first.time
         count += 1
-        first.run()
+        let run = bodies[first.body]
+        bodies[first.body] = nil
+        free.append(first.body)
+        run?()
         return true
     }
 
     /// Forgets everything that was to happen.
-    func removeAll() { heap.removeAll() }
+    func removeAll() {
+        heap.removeAll()
+        bodies.removeAll()
+        free.removeAll()
+    }
 
     private func removeFirst() {
         let last = heap.removeLast()
