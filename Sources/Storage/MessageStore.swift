@@ -286,6 +286,8 @@ public final class MessageStore {
             let count = min(buffer.count - start, end.bytes(since: dispatched))
             let span = buffer.bytes.extracting(start..<start + count)
             var position = 0
+            var queue: StoredQueue?
+            var ofQueue = 0
             while position < span.byteCount {
                 let rest = span.extracting(position..<span.byteCount)
                 if rest.bigEndian(at: 4, as: UInt32.self) == MessageRecord.blankMagic {
@@ -297,11 +299,13 @@ public final class MessageStore {
                 }
                 // A state record is in no queue.
                 if !rest.extracting(record.topic).equals("rmq_sys_APUS_STATE") {
-                    let queue = appendedQueues.first
-                    invariant(
-                        queue.queueID == record.queueID, "the record at \(dispatched) is not of queue \(queue.queueID)")
+                    if ofQueue == 0 { (queue, ofQueue) = appendedQueues.first }
+                    guard let queue, queue.queueID == record.queueID else {
+                        preconditionFailure("the record at \(dispatched) is of another queue than was appended to")
+                    }
                     try dispatch(record, rest, to: queue)
                     appendedQueues.removeFirst()
+                    ofQueue -= 1
                 }
                 position += record.size
                 commitLog.dispatched = dispatched.advanced(by: record.size)
