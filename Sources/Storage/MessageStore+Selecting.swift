@@ -10,12 +10,13 @@ extension MessageStore {
     /// bounded number of entries and reads a bounded number of bytes (``FetchLimits``); when it ends before it found
     /// anything, ``FetchResult/nextOffset`` says where to go on.
     ///
-    /// - Parameter mayWait: as with ``fetch(_:from:maximumCount:mayWait:into:matches:)``, for the first read only: what a
+    /// - Parameter mayWait: as with ``fetch(_:from:maximumCount:maximumSize:mayWait:into:matches:)``, for the first read only: what a
     ///   prefetch brought is at its beginning.
     /// - Parameter weight: how much more work one message is than with a usual filter; so many times fewer are looked at.
     /// - Parameter selects: whether a message with this property string is wanted.
     public func fetch(
-        _ queue: StoredQueue, from offset: QueueOffset, maximumCount: Int, mayWait: Bool, weight: Int = 1,
+        _ queue: StoredQueue, from offset: QueueOffset, maximumCount: Int, maximumSize: Int = .max, mayWait: Bool,
+        weight: Int = 1,
         into buffer: ByteBuffer, selects: (RawSpan) -> Bool
     ) throws(StorageError) -> FetchResult {
         let minimum = try minimumOffset(of: queue)
@@ -31,6 +32,7 @@ extension MessageStore {
         var scanned = 0
         var mended: QueueOffset?
         let scanMaximum = max(1, FetchLimits.scanCount(maximumCount: maximumCount) / weight)
+        let asked = AskedLimits(count: maximumCount, size: maximumSize)
         scan: while scanned < scanMaximum {
             let entries = try entries(of: queue, from: offset.advanced(by: scanned), atMost: scanMaximum - scanned)
             guard !entries.isEmpty else { break }
@@ -38,7 +40,7 @@ extension MessageStore {
                 let entry = entries[index]
                 let place = offset.advanced(by: scanned + index)
                 result.nextOffset = place
-                if isFull(result, adding: Int(entry.size), entry, maximumCount: maximumCount) { return result }
+                if isFull(result, adding: entry, asked) { return result }
                 // At least one record is looked at, so that the next call does not end here again.
                 if reading.bytesRead >= FetchLimits.selectionBytesMaximum, scanned + index > 0 { return result }
                 switch try select(entries, index, of: queue, at: place, &reading, into: buffer, selects: selects) {

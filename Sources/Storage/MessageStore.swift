@@ -9,7 +9,7 @@ import Telemetry
 /// everything new to the kernel and then shows it to the views, so that nobody sees a message that a dead process would
 /// forget; ``flushed`` follows when the medium has it. Recovery folds the same log into the same views (`Recovery/`).
 ///
-/// Start reading at ``append(_:to:)``, then ``endTurn()``, then `fetch(_:from:maximumCount:into:matches:)`.
+/// Start reading at ``append(_:to:)``, then ``endTurn()``, then ``fetch(_:from:maximumCount:maximumSize:mayWait:into:matches:)``.
 public final class MessageStore {
     public let configuration: StoreConfiguration
     let disk: any Disk
@@ -57,10 +57,6 @@ public final class MessageStore {
 
     /// Where the oldest record lies that must not expire, nil when none: asked before an expired segment is removed.
     public var firstNeeded: () throws(StorageError) -> PhysicalOffset? = { () throws(StorageError) in nil }
-
-    /// Bytes after which the answers of the next fetches are full, when that is less than ``StoreConfiguration/fetchLimits``
-    /// say. The first message goes out whatever its size.
-    @exclusivity(unchecked) public var answerSizeMaximum = Int.max
 
     /// Called when ``flushed`` has moved or the store has stopped: end a turn, and answer what waits for it.
     public var flushFinished: () -> Void {
@@ -331,14 +327,15 @@ public final class MessageStore {
     /// Appends the records of messages from `offset` on to `buffer`, as many as the limits of one answer allow.
     ///
     /// - Parameter maximumCount: what the client asks; see ``FetchLimits`` for the other limits.
+    /// - Parameter maximumSize: bytes of records that may be appended, if that is less; the first goes out whatever its size.
     /// - Parameter mayWait: whether to block for records that are on the medium only: true after a ``prefetch(_:_:)``, for
     ///   some file systems never tell whether a read would block.
     /// - Parameter matches: whether a message with this hash of its tag is wanted.
     /// - Returns: what was found; with ``FetchStatus/cold`` nothing was appended, and the records must be brought from the
     ///   medium first: ``prefetch(_:_:)``.
     public func fetch(
-        _ queue: StoredQueue, from offset: QueueOffset, maximumCount: Int, mayWait: Bool, into buffer: ByteBuffer,
-        matches: (Int64) -> Bool
+        _ queue: StoredQueue, from offset: QueueOffset, maximumCount: Int, maximumSize: Int = .max, mayWait: Bool,
+        into buffer: ByteBuffer, matches: (Int64) -> Bool
     ) throws(StorageError) -> FetchResult {
         let minimum = try minimumOffset(of: queue)
         let maximum = queue.maximumOffset
@@ -352,6 +349,7 @@ public final class MessageStore {
         var scanned = 0
         var mended: QueueOffset?
         let scanMaximum = FetchLimits.scanCount(maximumCount: maximumCount)
+        let asked = AskedLimits(count: maximumCount, size: maximumSize)
         scan: while scanned < scanMaximum {
             let entries = try entries(of: queue, from: offset.advanced(by: scanned), atMost: scanMaximum - scanned)
             guard !entries.isEmpty else { break }
@@ -359,7 +357,7 @@ public final class MessageStore {
             while index < entries.count {
                 let entry = entries[index]
                 result.nextOffset = offset.advanced(by: scanned + index)
-                if isFull(result, adding: Int(entry.size), entry, maximumCount: maximumCount) { return result }
+                if isFull(result, adding: entry, asked) { return result }
                 // A blank entry has no tag either: nobody may pass it over for that.
                 if entry.hasRecord {
                     guard matches(entry.tagsCode) else {
@@ -367,8 +365,7 @@ public final class MessageStore {
                         continue
                     }
                     let served = try serve(
-                        entries, index, of: queue, result, maximumCount: maximumCount, mayWait: mayWait, into: buffer,
-                        matches: matches)
+                        entries, index, of: queue, result, asked, mayWait: mayWait, into: buffer, matches: matches)
                     if served.isCold {
                         // What is there goes out now; the next pull finds the cold record first.
                         if result.messageCount == 0 {
@@ -419,11 +416,12 @@ public final class MessageStore {
 
     @inline(__always)
     func isFull(
-        _ result: FetchResult, adding size: Int, _ entry: ConsumeQueueEntry, maximumCount: Int
+        _ result: FetchResult, adding entry: ConsumeQueueEntry, _ asked: AskedLimits
     ) -> Bool {
-        if result.messageCount > 0, result.byteCount + size > answerSizeMaximum { return true }
+        let size = Int(entry.size)
+        if result.messageCount > 0, result.byteCount + size > asked.size { return true }
         return FetchLimits.isFull(
-            result, adding: size, maximumCount: maximumCount, isOld: isOld(entry.physicalOffset),
+            result, adding: size, maximumCount: asked.count, isOld: isOld(entry.physicalOffset),
             limits: configuration.fetchLimits)
     }
 
@@ -431,7 +429,7 @@ public final class MessageStore {
     /// when the record is in memory, where pieces are as cheap as a whole.
     private func run(
         of entries: UnsafeMutableBufferPointer<ConsumeQueueEntry>, from index: Int, _ result: FetchResult,
-        maximumCount: Int, matches: (Int64) -> Bool
+        _ asked: AskedLimits, matches: (Int64) -> Bool
     ) -> (count: Int, size: Int) {
         let first = entries[index]
         var size = Int(first.size)
@@ -444,7 +442,7 @@ public final class MessageStore {
             let entry = entries[next]
             // A damaged entry may say anything, so the distance is taken without a trap.
             guard entry.size > 0, entry.physicalOffset.rawValue &- first.physicalOffset.rawValue == Int64(size),
-                matches(entry.tagsCode), !isFull(ahead, adding: Int(entry.size), entry, maximumCount: maximumCount),
+                matches(entry.tagsCode), !isFull(ahead, adding: entry, asked),
                 !commitLog.isInMemory(entry.physicalOffset, size: Int(entry.size))
             else { break }
             size += Int(entry.size)
@@ -453,7 +451,13 @@ public final class MessageStore {
         return (next - index, size)
     }
 
-    /// What ``serve(_:_:of:_:maximumCount:mayWait:into:matches:)`` appended.
+    /// What a client asks of one answer, beside ``FetchLimits``.
+    struct AskedLimits {
+        var count: Int
+        var size: Int
+    }
+
+    /// What ``serve(_:_:of:_:_:mayWait:into:matches:)`` appended.
     private struct Served {
         var count = 0
         var size = 0
@@ -463,14 +467,14 @@ public final class MessageStore {
     /// Appends the records of the run of entries that begins at `index`, up to the first that is not whole.
     private func serve(
         _ entries: UnsafeMutableBufferPointer<ConsumeQueueEntry>, _ index: Int, of queue: StoredQueue,
-        _ result: FetchResult, maximumCount: Int, mayWait: Bool, into buffer: ByteBuffer, matches: (Int64) -> Bool
+        _ result: FetchResult, _ asked: AskedLimits, mayWait: Bool, into buffer: ByteBuffer, matches: (Int64) -> Bool
     ) throws(StorageError) -> Served {
         let first = entries[index]
         // So much is not read, nor room made for it, on the word of an entry alone.
         if first.size > FetchLimits.trustedSize, try !isHeadThere(first, of: queue, at: result.nextOffset) {
             return Served()
         }
-        var run = run(of: entries, from: index, result, maximumCount: maximumCount, matches: matches)
+        var run = run(of: entries, from: index, result, asked, matches: matches)
         var outcome = try commitLog.read(at: first.physicalOffset, size: run.size, mayWait: mayWait, into: buffer)
         if outcome == .outside, run.count > 1 {
             // A damaged entry may have made the run longer than the log.

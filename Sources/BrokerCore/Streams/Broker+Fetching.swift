@@ -73,9 +73,11 @@ extension Broker {
 
     /// Appends messages of the queue from `offset` on to `buffer`.
     /// - Parameter maximumCount: what the client asks for; less may come (`FetchLimits`).
-    /// - Parameter mayWait: see `MessageStore/fetch(_:from:maximumCount:mayWait:into:matches:)`.
+    /// - Parameter maximumSize: bytes of records; the first comes whatever its size.
+    /// - Parameter mayWait: see `MessageStore/fetch(_:from:maximumCount:maximumSize:mayWait:into:matches:)`.
     public func fetch(
-        _ queue: StoredQueue, from offset: QueueOffset, maximumCount: Int, filter: MessageFilter,
+        _ queue: StoredQueue, from offset: QueueOffset, maximumCount: Int, maximumSize: Int = .max,
+        filter: MessageFilter,
         mayWait: Bool = false, into buffer: ByteBuffer
     ) throws(BrokerError) -> FetchResult {
         do {
@@ -84,12 +86,13 @@ extension Broker {
                 switch filter {
                 case .tags(let tags):
                     try store.fetch(
-                        queue, from: offset, maximumCount: count, mayWait: mayWait, into: buffer
+                        queue, from: offset, maximumCount: count, maximumSize: maximumSize, mayWait: mayWait,
+                        into: buffer
                     ) { tags.matches($0) }
                 case .selector(let program):
                     try store.fetch(
-                        queue, from: offset, maximumCount: count, mayWait: mayWait, weight: program.weight,
-                        into: buffer, selects: { program.matches($0) })
+                        queue, from: offset, maximumCount: count, maximumSize: maximumSize, mayWait: mayWait,
+                        weight: program.weight, into: buffer, selects: { program.matches($0) })
                 }
             metrics.messagesFetched += Int64(result.messageCount)
             metrics.bytesFetched += Int64(result.byteCount)

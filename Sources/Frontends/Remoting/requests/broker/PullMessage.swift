@@ -82,25 +82,25 @@ extension BrokerSession {
     /// Fetches, and answers with what there is, or holds the pull.
     func run(_ pull: HeldPull, mayWait: Bool = false, hasQuota: Bool = false) {
         var maximumCount = pull.maximumCount
+        var maximumSize = Int.max
         if var quota = pull.quota {
             guard hasQuota || broker.ask(&quota) == 0 else { return holdForQuota(pull, quota) }
             let allowance = broker.allowance(quota)
             maximumCount = min(maximumCount, allowance.messages)
-            broker.store.answerSizeMaximum = allowance.bytes
+            maximumSize = allowance.bytes
         }
         let records = frontend.records
         records.removeAll()
         let result: FetchResult
         do throws(BrokerError) {
             result = try broker.fetch(
-                pull.queue, from: pull.offset, maximumCount: maximumCount, filter: pull.filter, mayWait: mayWait,
-                into: records)
+                pull.queue, from: pull.offset, maximumCount: maximumCount, maximumSize: maximumSize,
+                filter: pull.filter,
+                mayWait: mayWait, into: records)
         } catch {
-            broker.store.answerSizeMaximum = .max
             return answer(pull, refusal(error))
         }
         if let quota = pull.quota {
-            broker.store.answerSizeMaximum = .max
             broker.charge(quota, messages: result.messageCount, bytes: result.byteCount)
         }
         switch result.status {
