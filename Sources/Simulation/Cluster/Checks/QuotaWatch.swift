@@ -25,13 +25,17 @@ final class QuotaWatch {
         var missing: Int64 = 0
         var time: Int64 = 0
 
+        /// How much later than its quota let it pass a send may be stored, in ms: the disk may hold it back, and the process rest.
+        static let delay: Int64 = 1_000
+
         /// - Returns: whether `count` may pass; it is taken all the same.
         mutating func take(_ count: Int64, rate: Int64, at now: Int64) -> Bool {
             guard rate > 0 else { return true }
             missing = max(0, missing - max(0, now - time) * rate)
             time = now
-            // Stored times are whole milliseconds, so one more may have flowed in.
-            let passes = missing + min(count, rate) * 1_000 <= rate * 1_000 + 1_000 + rate
+            // Stored times are whole milliseconds, so one more may have flowed in; and what was stored late left room for others
+            // at the time at which it passed.
+            let passes = missing + min(count, rate) * 1_000 <= rate * 1_000 + 1_000 + rate * (1 + Self.delay)
             missing += count * 1_000
             return passes
         }
