@@ -11,6 +11,9 @@ public final class Topic {
     @exclusivity(unchecked) private(set) var takesMessages: Bool
     /// Queues that may hold messages.
     @exclusivity(unchecked) private(set) var queueCount: Int32
+    /// What may still be sent, and be pulled, now; nil without a limit.
+    @exclusivity(unchecked) private(set) var sendLimit: TrafficLimit?
+    @exclusivity(unchecked) private(set) var pullLimit: TrafficLimit?
     public let name: String
     public internal(set) var configuration: TopicConfiguration {
         didSet {
@@ -20,9 +23,6 @@ public final class Topic {
         }
     }
     private let quotas: Quotas
-    /// What may still be sent, and be pulled, now; nil without a limit.
-    @exclusivity(unchecked) private(set) var sendLimit: TrafficLimit?
-    @exclusivity(unchecked) private(set) var pullLimit: TrafficLimit?
 
     init(_ configuration: TopicConfiguration, quotas: Quotas) {
         name = configuration.name
