@@ -20,7 +20,7 @@ struct Room {
 
 let rooms: [Room] = [
     Room(1, "Base"),
-    Room(1, "Bytes", imports: ["Base", "CISAL"]),
+    Room(1, "Bytes", imports: ["Base", "CISAL", "CProcessor"]),
     Room(1, "Compression", imports: ["Bytes", "CCompression"]),
     Room(1, "Telemetry", imports: ["Base"]),
     Room(2, "Runtime", imports: ["Base", "Bytes", "Telemetry", "CLibuv", "COpenSSL"]),
@@ -57,10 +57,11 @@ let rooms: [Room] = [
         ]),
 ]
 
-/// C libraries from Debian: module map folder under `Sources/C`, pkg-config name, package.
+/// C libraries from Debian: module map folder under `Sources/C`, pkg-config name, package. CProcessor is a header of our own.
 let systemLibraries: [Target] = [
     .systemLibrary(name: "CLibuv", path: "Sources/C/CLibuv", pkgConfig: "libuv", providers: [.apt(["libuv1-dev"])]),
     .systemLibrary(name: "CISAL", path: "Sources/C/CISAL", pkgConfig: "libisal", providers: [.apt(["libisal-dev"])]),
+    .systemLibrary(name: "CProcessor", path: "Sources/C/CProcessor"),
     .systemLibrary(
         name: "COpenSSL", path: "Sources/C/COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
     .systemLibrary(

@@ -193,11 +193,13 @@ public final class MessageStore {
     /// - Throws: ``StorageError``; nothing was appended.
     @inline(__always)
     public func append(_ draft: consuming MessageDraft, to queue: StoredQueue) throws(StorageError) -> Appended {
+        queue.lookAhead()
         draft.queueID = queue.queueID
         let queueOffset = queue.nextOffset
         let settled = PendingID(field: draft.preparedTransactionOffset)
         let offset = try commitLog.append(draft, queueOffset: queueOffset, storeTimestamp: clock.timestamp)
         queue.nextOffset = queueOffset.advanced(by: 1)
+        queue.consumeQueue.lookAhead()
         appendedQueues.append(queue)
         if let settled { settle(settled) }
         return Appended(queueOffset: queueOffset, physicalOffset: offset, end: commitLog.end)
@@ -307,6 +309,7 @@ public final class MessageStore {
                 commitLog.dispatched = dispatched.advanced(by: record.size)
             }
         }
+        try withDisk { () throws(DiskError) in try index?.putWaiting() }
     }
 
     @inline(__always)

@@ -146,6 +146,7 @@ private final class MessageIndexModel {
     private func query(_ key: Int, _ begin: Int64, _ end: Int64, _ count: Int) throws -> [PhysicalOffset] {
         var found: [PhysicalOffset] = []
         try retrying { () throws(DiskError) in
+            try index.putWaiting()
             found = try index.query(
                 topic: Array("Topic".utf8).span.bytes, key: Array("key-\(key)".utf8).span.bytes,
                 from: Timestamp(milliseconds: begin), to: Timestamp(milliseconds: end), maximumCount: count)

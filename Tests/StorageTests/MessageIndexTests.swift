@@ -23,6 +23,7 @@ struct MessageIndexTests {
                 topic: "T", key: key, physicalOffset: PhysicalOffset(number),
                 storeTimestamp: Timestamp(milliseconds: time + number * 1000))
         }
+        try index.putWaiting()
     }
 
     private func all(_ index: MessageIndex, key: String = "k", maximumCount: Int = .max) throws -> [Int64] {
@@ -148,6 +149,7 @@ struct MessageIndexTests {
         try index.insert(
             topic: "T", key: "k", physicalOffset: PhysicalOffset(1),
             storeTimestamp: Timestamp(milliseconds: time + 1500))
+        try index.putWaiting()
         #expect(try index.query(topic: "T", key: "k", from: time + 1000, to: .max, maximumCount: 9).count == 1)
         #expect(try index.query(topic: "T", key: "k", from: time + 1400, to: .max, maximumCount: 9).isEmpty)
     }
@@ -204,15 +206,16 @@ struct MessageIndexTests {
         #expect(try all(loaded, key: "late").count == 10)
     }
 
-    @Test("an index that cannot be written takes no key, and works when there is room again")
+    @Test("an index that cannot be written keeps its keys waiting, and works when there is room again")
     func diskFull() throws {
         let index = index(MessageIndexConfiguration(slotCount: 7, entryCount: 10_000, pendingEntriesMaximum: 500))
         try insert(index, 0..<500)
         disk.capacity = 0
         #expect(throws: DiskError.self) { try insert(index, 500..<501) }
+        #expect(index.isDirty && index.last?.physicalOffset == PhysicalOffset(500))
         #expect(throws: DiskError.self) { _ = try index.writeBack(maximumBytes: 100) }
         disk.capacity = 1 << 30
-        try insert(index, 500..<700)
+        try insert(index, 501..<700)
         #expect(try all(index) == (0..<700).reversed())
     }
 

@@ -234,6 +234,13 @@ public final class ConsumeQueue {
         try appendNext(entry)
     }
 
+    /// Has the memory of the next entry brought near.
+    @inline(__always)
+    func lookAhead() {
+        prefetch(
+            tail.map { UnsafeRawPointer($0) + Int(maximumOffset.rawValue - tailStart) * ConsumeQueueEntry.encodedSize })
+    }
+
     @usableFromInline
     func appendNext(_ entry: ConsumeQueueEntry) throws(DiskError) {
         let count = Int(maximumOffset.rawValue - tailStart)

@@ -25,6 +25,13 @@ public final class MessageIndex {
     /// bring it again, and a crash or a full file may have come between its keys.
     @exclusivity(unchecked) private var loadedOffset = PhysicalOffset(-1)
     private var loadedHashes: [Int32] = []
+    /// Keys that are inserted and not put yet: while one waits for the others, the processor fetches its slot.
+    @exclusivity(unchecked) private var waiting: [HashedKey] = []
+    /// The slots to which the keys that wait will go: where to look ahead, and nothing more.
+    @exclusivity(unchecked) private var aheadImage: UnsafeRawPointer?
+    @exclusivity(unchecked) private var aheadLayout: IndexLayout
+    /// Keys that wait for each other: enough that a slot has come from memory (some 100 ns) when its key is put.
+    private static let waitingMaximum = 32
     /// Names of files that are no index files, or of an unknown layout. They are neither read nor touched.
     public private(set) var ignoredFiles: [String] = []
 
@@ -37,11 +44,14 @@ public final class MessageIndex {
         self.disk = disk
         openFiles = files
         owner = files.makeOwner()
+        aheadLayout = configuration.layout
+        waiting.reserveCapacity(Self.waitingMaximum)
     }
 
     public var fileCount: Int { files.count }
     /// Physical offset and store timestamp of the last record with a key; nil when there is none.
     public var last: (physicalOffset: PhysicalOffset, storeTimestamp: Timestamp)? {
+        if let key = waiting.last { return (key.physicalOffset, key.storeTimestamp) }
         guard let header = files.last(where: { !$0.header.isEmpty })?.header else { return nil }
         return (PhysicalOffset(header.endOffset), Timestamp(milliseconds: header.endTimestamp))
     }
@@ -149,6 +159,7 @@ public final class MessageIndex {
     private func truncate(from end: PhysicalOffset, isCacheIntact: Bool) throws(DiskError) {
         loadedOffset = PhysicalOffset(-1)
         loadedHashes = []
+        waiting.removeAll { $0.physicalOffset >= end }
         var removed = 0
         while let file = files.last {
             if !file.header.isEmpty, file.header.beginOffset < end.rawValue {
@@ -165,8 +176,9 @@ public final class MessageIndex {
 
     // MARK: - Insert
 
-    /// Adds one key of a message, in memory. A key of the loaded index's last record is added only if it is not there yet, and
-    /// one of an older record never, for a replay may bring them again.
+    /// Adds one key of a message, in memory; ``query(topic:key:from:to:maximumCount:)`` finds it after the next
+    /// ``putWaiting()``. A key of the loaded index's last record is added only if it is not there yet, and one of an older
+    /// record never, for a replay may bring them again.
     ///
     /// - Parameter topic: UTF-8, as `key` is.
     /// - Throws: when a file cannot be made or written. Then this key is not added; call again.
@@ -175,11 +187,28 @@ public final class MessageIndex {
     ) throws(DiskError) {
         let hash = IndexKey.hash(topic: topic, key: key)
         if physicalOffset <= loadedOffset, isKnown(hash, physicalOffset) { return }
-        try readyFile(storeTimestamp).put(hash: hash, physicalOffset: physicalOffset, timestamp: storeTimestamp)
+        if waiting.count == Self.waitingMaximum { try putWaiting() }
+        waiting.append(HashedKey(hash: hash, physicalOffset: physicalOffset, storeTimestamp: storeTimestamp))
+        if let aheadImage {
+            prefetch(aheadImage + aheadLayout.position(ofSlot: aheadLayout.slot(ofHash: hash)))
+        }
+    }
+
+    /// Puts the keys that wait for others. Call it when no more come for now.
+    /// - Throws: when a file cannot be made or written. Then the rest waits on; call again.
+    public func putWaiting() throws(DiskError) {
+        guard !waiting.isEmpty else { return }
+        var count = 0
+        defer { waiting.removeFirst(count) }
+        while count < waiting.count {
+            let file = try readyFile(waiting[count].storeTimestamp)
+            count += file.put(waiting[count...], pendingMaximum: configuration.pendingEntriesMaximum)
+        }
     }
 
     /// Adds keys in order, as `insert(topic:key:physicalOffset:storeTimestamp:)` does each.
     func insert(_ keys: ArraySlice<HashedKey>) throws(DiskError) {
+        try putWaiting()
         var rest = keys
         while let key = rest.first {
             if key.physicalOffset <= loadedOffset {
@@ -211,14 +240,21 @@ public final class MessageIndex {
         if writableCount > 0, let last = files.last, !last.isFull {
             try last.prepareWriting(pendingMaximum: configuration.pendingEntriesMaximum)
             if last.pendingCount == configuration.pendingEntriesMaximum { try last.writePending() }
+            lookAhead(in: last)
             return last
         }
         // A file takes minutes to fill; when the one before is still not written, memory must not grow further.
-        if writableCount > 1 { _ = try writeBack(maximumBytes: .max) }
+        if writableCount > 1 { _ = try writeFiles(maximumBytes: .max) }
         let file = try makeFile(now)
         files.append(file)
         writableCount += 1
+        lookAhead(in: file)
         return file
+    }
+
+    private func lookAhead(in file: IndexFile) {
+        aheadImage = file.image.map { UnsafeRawPointer($0) }
+        aheadLayout = file.layout
     }
 
     private func makeFile(_ now: Timestamp) throws(DiskError) -> IndexFile {
@@ -241,12 +277,13 @@ public final class MessageIndex {
     // MARK: - Write
 
     /// Some entries are in memory only, or a file's header does not count them yet.
-    public var isDirty: Bool { writableFiles.contains { $0.isDirty } }
+    public var isDirty: Bool { !waiting.isEmpty || hasDirtyFile }
+    private var hasDirtyFile: Bool { writableFiles.contains { $0.isDirty } }
 
     /// The first record of which keys may be missing in the files after a crash: from there the log must be replayed. Nil
     /// when all is in the files' page cache.
     public var firstUnwrittenOffset: PhysicalOffset? {
-        guard let file = writableFiles.first(where: { $0.isDirty }) else { return nil }
+        guard let file = writableFiles.first(where: { $0.isDirty }) else { return waiting.first?.physicalOffset }
         // The last record covered may have more keys than those covered.
         return PhysicalOffset(file.coveredOffset ?? file.header.beginOffset)
     }
@@ -263,9 +300,14 @@ public final class MessageIndex {
     /// - Parameter maximumBytes: with `Int.max` everything is written, and nothing is dirty on return.
     /// - Returns: true when everything inserted before the first call of this round is in the files' page cache.
     public func writeBack(maximumBytes: Int) throws(DiskError) -> Bool {
+        try putWaiting()
+        return try writeFiles(maximumBytes: maximumBytes)
+    }
+
+    private func writeFiles(maximumBytes: Int) throws(DiskError) -> Bool {
         var budget = maximumBytes
-        // A round under way may have begun before the last inserts.
-        while maximumBytes == .max, isDirty { _ = try writeBack(budget: &budget) }
+        // A round under way may have begun before the last keys were put.
+        while maximumBytes == .max, hasDirtyFile { _ = try writeBack(budget: &budget) }
         return try writeBack(budget: &budget)
     }
 

@@ -326,7 +326,14 @@ final class StoreOpening {
                 disk.faults.note(failure)
                 throw StorageError(failure)
             }
-            if let finding = batch.finding { return (batch.end, finding) }
+            if let finding = batch.finding {
+                do {
+                    try index?.putWaiting()
+                } catch {
+                    throw StorageError(error)
+                }
+                return (batch.end, finding)
+            }
         }
     }
 
