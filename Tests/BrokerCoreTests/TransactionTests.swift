@@ -25,7 +25,7 @@ struct TransactionTests {
         let (record, bytes) = try test.record("Orders", queueID: 2)
         let properties = MessageProperties.decode(bytes.span.bytes.extracting(record.properties))
             .filter { $0.name != "__CRC32#" }
-        #expect(properties.map(\.name).sorted() == ["KEYS", "PGROUP", "TAGS", "UNIQ_KEY"])
+        #expect(properties.map(\.name).sorted() == ["KEYS", "PGROUP", "TAGS", "TRAN_MSG", "UNIQ_KEY"])
         #expect(record.flags.transactionState == MessageFlags.transactionCommit)
         #expect(record.bornHost == host && record.bornTimestamp.milliseconds == 42 && record.flag == 7)
         #expect(PendingID(field: record.preparedTransactionOffset) == PendingID(.half, QueueID(0), half.queueOffset))

@@ -65,7 +65,7 @@ struct HalfMessage {
     // MARK: - Properties
 
     private enum Property: CaseIterable {
-        case realTopic, realQueue, producerGroup, uniqueKey, immunity, checkCount, prepared, checksum
+        case realTopic, realQueue, producerGroup, uniqueKey, immunity, checkCount, checksum
 
         var prefix: StaticString {
             switch self {
@@ -75,7 +75,6 @@ struct HalfMessage {
             case .uniqueKey: "UNIQ_KEY\u{1}"
             case .immunity: "CHECK_IMMUNITY_TIME_IN_SECONDS\u{1}"
             case .checkCount: "TRANSACTION_CHECK_TIMES\u{1}"
-            case .prepared: "TRAN_MSG\u{1}"
             case .checksum: "__CRC32#\u{1}"
             }
         }
@@ -92,14 +91,7 @@ struct HalfMessage {
                 } else {
                     return nil
                 }
-            case UInt8(ascii: "T"):
-                if Self.prepared.begins(property) {
-                    self = .prepared
-                } else if Self.checkCount.begins(property) {
-                    self = .checkCount
-                } else {
-                    return nil
-                }
+            case UInt8(ascii: "T") where Self.checkCount.begins(property): self = .checkCount
             case UInt8(ascii: "P") where Self.producerGroup.begins(property): self = .producerGroup
             case UInt8(ascii: "U") where Self.uniqueKey.begins(property): self = .uniqueKey
             case UInt8(ascii: "C") where Self.immunity.begins(property): self = .immunity
@@ -141,14 +133,15 @@ struct HalfMessage {
         buffer.append(PropertyName.propertySeparator)
     }
 
-    /// Appends the properties of the message that this half message becomes when it is committed.
+    /// Appends the properties of the message that this half message becomes when it is committed. `TRAN_MSG` stays, as in
+    /// RocketMQ: by it the Java client tells its consumers a message's transaction id (`MessageExt.getTransactionId`).
     func appendCommitted(from span: RawSpan, to buffer: ByteBuffer) {
         let properties = span.extracting(record.properties)
         var position = 0
         while let property = Self.next(&position, in: properties) {
             let span = properties.extracting(property)
             switch Property(span) {
-            case .realTopic, .realQueue, .prepared, .checkCount, .checksum: continue
+            case .realTopic, .realQueue, .checkCount, .checksum: continue
             default: break
             }
             buffer.append(span)
