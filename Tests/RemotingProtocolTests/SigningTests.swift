@@ -57,6 +57,14 @@ struct SigningTests {
                 ]))
     }
 
+    @Test("Java clients since 4.9.4 sign that field, and are believed as well")
+    func uniqueKeyQuery() throws {
+        let fields = [("topic", "want for nothing?"), ("Signature", "7/zfauXrL6LSdBbV8YTfnCWafHk=")]
+        #expect(try verifies("Jefe", [("_UNIQUE_KEY_QUERY", "what do ya ")] + fields))
+        #expect(try !verifies("Jefe", [("_UNIQUE_KEY_QUERY", "what do yo ")] + fields))
+        #expect(try !verifies("Jefe", [("_UNIQUE_KEY", "what do ya "), ("a", "")] + fields.dropLast()))
+    }
+
     @Test("a long header is sorted like a short one")
     func manyFields() throws {
         let letters = Array("what do ya want for nothing?")

@@ -301,7 +301,9 @@ public struct ClusterAdministration: Sendable {
         let header = QueryMessageHeader(
             topic: topic, key: key, maxMessageCount: maximum,
             beginTimestamp: times?.lowerBound ?? Timestamp(milliseconds: 0),
-            endTimestamp: times?.upperBound ?? Timestamp(milliseconds: .max), isUniqueKey: isUniqueKey)
+            endTimestamp: times?.upperBound ?? Timestamp(milliseconds: .max),
+            // All that it does is to have brokers look for 32. They do not agree whether it is signed, so it stays out there.
+            isUniqueKey: core.configuration.credentials == nil ? isUniqueKey : nil)
         var found: [ReceivedMessage] = []
         for broker in try await route(of: topic, timeout: timeout).brokers {
             guard let address = broker.addresses.min(by: { $0.key < $1.key })?.value else { continue }

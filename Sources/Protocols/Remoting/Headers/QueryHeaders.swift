@@ -8,12 +8,12 @@ public struct QueryMessageHeader: CommandFields, Equatable {
     public var maxMessageCount: Int32
     public var beginTimestamp: Timestamp
     public var endTimestamp: Timestamp
-    /// True when `key` is the id that the producer gave (`UNIQ_KEY`).
-    public var isUniqueKey: Bool
+    /// True when `key` is the id that the producer gave (`UNIQ_KEY`); nil, which means false, leaves the field out.
+    public var isUniqueKey: Bool?
 
     public init(
         topic: String, key: String, maxMessageCount: Int32, beginTimestamp: Timestamp, endTimestamp: Timestamp,
-        isUniqueKey: Bool = false
+        isUniqueKey: Bool? = nil
     ) {
         self.topic = topic
         self.key = key
@@ -29,7 +29,7 @@ public struct QueryMessageHeader: CommandFields, Equatable {
         maxMessageCount = try header.int32("maxNum", in: span)
         beginTimestamp = Timestamp(milliseconds: try header.int64("beginTimestamp", in: span))
         endTimestamp = Timestamp(milliseconds: try header.int64("endTimestamp", in: span))
-        isUniqueKey = header.bool(ifPresent: "_UNIQUE_KEY_QUERY", in: span) ?? false
+        isUniqueKey = header.bool(ifPresent: "_UNIQUE_KEY_QUERY", in: span)
     }
 
     public func write(into writer: inout CommandWriter) {
@@ -38,7 +38,7 @@ public struct QueryMessageHeader: CommandFields, Equatable {
         writer.field("maxNum", maxMessageCount)
         writer.field("beginTimestamp", beginTimestamp.milliseconds)
         writer.field("endTimestamp", endTimestamp.milliseconds)
-        writer.field("_UNIQUE_KEY_QUERY", isUniqueKey)
+        if let isUniqueKey { writer.field("_UNIQUE_KEY_QUERY", isUniqueKey) }
     }
 }
 

@@ -5,8 +5,9 @@ import COpenSSL
 ///
 ///     Signature = base64(HMAC-SHA1(secret, the values of all fields in the order of their names, then the body))
 ///
-/// Without the fields `Signature` and `_UNIQUE_KEY_QUERY`. Of a field that comes twice the last value counts, as everywhere.
-/// Owned by one thread.
+/// Without the field `Signature`. `_UNIQUE_KEY_QUERY`, which only queries for messages have, is not signed by Java clients up to
+/// 4.9.3 and signed by those since 4.9.4; RocketMQ's own brokers of 4.9 refuse the latter. Of a field that comes twice the last
+/// value counts, as everywhere. Owned by one thread.
 public final class SigningKey {
     private let hmac: OpaquePointer
     /// Positions in the header's fields, in the order of their names.
@@ -31,14 +32,22 @@ public final class SigningKey {
         text.deallocate()
     }
 
-    /// Whether the request is signed with this secret. Takes the same time whichever byte of the signature is wrong.
+    /// Whether the request is signed with this secret, with or without `_UNIQUE_KEY_QUERY`. Takes the same time whichever byte of
+    /// the signature is wrong.
     /// - Parameter body: position in `span`, as those of the fields.
     public func verifies(_ header: CommandHeader, body: Range<Int>, in span: RawSpan) -> Bool {
         guard let signature = header.value("Signature", in: span), signature.count == Self.signatureSize else {
             return false
         }
         sign(header, in: span, body: span.extracting(body))
-        return span.extracting(signature).withUnsafeBytes { CRYPTO_memcmp($0.baseAddress, text, $0.count) == 0 }
+        if isText(span.extracting(signature)) { return true }
+        guard header.value("_UNIQUE_KEY_QUERY", in: span) != nil else { return false }
+        sign(header, in: span, body: span.extracting(body), withUniqueKeyQuery: true)
+        return isText(span.extracting(signature))
+    }
+
+    private func isText(_ signature: RawSpan) -> Bool {
+        signature.withUnsafeBytes { CRYPTO_memcmp($0.baseAddress, text, $0.count) == 0 }
     }
 
     /// Writes the signature of a request to `place`, which has ``signatureSize`` bytes.
@@ -48,10 +57,10 @@ public final class SigningKey {
     }
 
     /// Leaves the signature in `text`.
-    private func sign(_ header: CommandHeader, in span: RawSpan, body: RawSpan) {
+    private func sign(_ header: CommandHeader, in span: RawSpan, body: RawSpan, withUniqueKeyQuery: Bool = false) {
         EVP_MAC_init(hmac, nil, 0, nil)
         span.withUnsafeBytes { bytes in
-            sort(header.fields, bytes)
+            sort(header.fields, bytes, withUniqueKeyQuery)
             for (index, position) in order.enumerated() {
                 let isLast = index + 1 == order.count
                 if !isLast, Self.order(header.fields[position], header.fields[order[index + 1]], bytes) == 0 {
@@ -77,9 +86,13 @@ public final class SigningKey {
 
     /// Fills `order`. Requests have about ten fields, often sorted already; of a stranger's thousands the quick sort of the
     /// library takes care.
-    private func sort(_ fields: ContiguousArray<CommandHeader.Field>, _ bytes: UnsafeRawBufferPointer) {
+    private func sort(
+        _ fields: ContiguousArray<CommandHeader.Field>, _ bytes: UnsafeRawBufferPointer, _ withUniqueKeyQuery: Bool
+    ) {
         order.removeAll(keepingCapacity: true)
-        for index in fields.indices where Self.isSigned(fields[index], bytes) { order.append(index) }
+        for index in fields.indices where Self.isSigned(fields[index], bytes, withUniqueKeyQuery) {
+            order.append(index)
+        }
         guard order.count <= Self.insertionMaximum else {
             order.sort {
                 let difference = Self.order(fields[$0], fields[$1], bytes)
@@ -115,8 +128,11 @@ public final class SigningKey {
         return first.count - second.count
     }
 
-    private static func isSigned(_ field: CommandHeader.Field, _ bytes: UnsafeRawBufferPointer) -> Bool {
-        !equals(bytes, field.key, "Signature") && !equals(bytes, field.key, "_UNIQUE_KEY_QUERY")
+    private static func isSigned(
+        _ field: CommandHeader.Field, _ bytes: UnsafeRawBufferPointer, _ withUniqueKeyQuery: Bool
+    ) -> Bool {
+        !equals(bytes, field.key, "Signature")
+            && (withUniqueKeyQuery || !equals(bytes, field.key, "_UNIQUE_KEY_QUERY"))
     }
 
     private static func equals(_ bytes: UnsafeRawBufferPointer, _ range: Range<Int>, _ name: StaticString) -> Bool {

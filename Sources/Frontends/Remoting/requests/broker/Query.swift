@@ -9,7 +9,7 @@ extension BrokerSession {
     func queryMessage(_ request: BrokerRequest) throws(Refusal) {
         let fields: QueryMessageHeader = try fields(request)
         // Whoever asks for a unique key gets all of its copies, as `QueryMessageProcessor` does.
-        let asked = fields.isUniqueKey ? Limits.queryMessagesMaximum / 2 : Int(fields.maxMessageCount)
+        let asked = fields.isUniqueKey == true ? Limits.queryMessagesMaximum / 2 : Int(fields.maxMessageCount)
         let maximum = max(1, min(asked, Limits.queryMessagesMaximum))
         let topic = Array(fields.topic.utf8)
         let key = Array(fields.key.utf8)
