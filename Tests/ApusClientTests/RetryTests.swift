@@ -309,6 +309,23 @@ struct RetryTests {
             #expect(check.group == "g")
         }
     }
+
+    @Test(
+        "a pull consumer has its expression checked before it pulls, for RocketMQ answers a mistake with every message")
+    func pulledSQL() async throws {
+        let scene = try await BrokerScene { request in
+            request.code == .checkClientConfig ? .reply(.subscriptionParseFailed, remark: "at 3: no operator") : nil
+        }
+        try await scene.withClient { client in
+            var configuration = PullConsumerConfiguration(group: "g")
+            configuration.filter = .sql("a >")
+            let consumer = client.pullConsumer(configuration)
+            try await consumer.assign(try await consumer.queues(of: "T"))
+            let error = await #expect(throws: ClientError.self) { try await consumer.poll(timeout: .seconds(10)) }
+            #expect(error?.answer?.code == ResponseCode.subscriptionParseFailed.rawValue)
+            #expect(scene.broker.requests(.pullMessage).isEmpty)
+        }
+    }
 }
 
 @Suite("Messages that are out of a queue")

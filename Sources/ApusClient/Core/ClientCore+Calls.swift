@@ -29,6 +29,15 @@ extension ClientCore {
         _ = try await perform(request.oneway, to: address, deadline: deadline)
     }
 
+    /// Has a broker look at the expression of a subscription (46).
+    /// - Throws: what the broker finds wrong with it.
+    func check(
+        _ subscription: Subscription, group: String, at address: String, deadline: MonotonicTime
+    ) async throws(ClientError) {
+        let body = CheckClientConfigBody(clientID: identity.clientID, group: group, subscription: subscription)
+        try await call(Request(.checkClientConfig, body: body.encoded()), to: address, deadline: deadline)
+    }
+
     private func perform<Answer>(
         _ request: Request<Answer>, to address: String, deadline: MonotonicTime
     ) async throws(ClientError) -> Answer? {

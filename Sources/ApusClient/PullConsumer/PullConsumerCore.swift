@@ -33,6 +33,8 @@ actor PullConsumerCore {
 
     private var cursors: [MessageQueue: Cursor] = [:]
     private var lastGeneration: UInt64 = 0
+    /// Topics whose expression a broker has found right.
+    private var checkedTopics: Set<String> = []
     /// Where the next poll begins among the queues, so that each gets its turn.
     private var turn = 0
     private let waits: WaitList
@@ -158,6 +160,7 @@ actor PullConsumerCore {
             // The broker answers when it has held the pull; a while more is for the way.
             let deadline = now().advanced(by: suspension + .seconds(5))
             let address = try await core.address(of: queue, isReplicaAllowed: true, deadline: deadline)
+            try await check(pull.subscription, at: address, deadline)
             result = .success(try await core.call(pull.request, to: address, deadline: deadline))
         } catch {
             result = .failure(error)
@@ -177,6 +180,18 @@ actor PullConsumerCore {
         }
         cursors[queue] = cursor
         wakePollers()
+    }
+
+    /// Has a broker look at an expression before the first pull by it: RocketMQ's brokers do not refuse a pull whose expression
+    /// has a mistake, but answer it with every message.
+    private func check(_ subscription: Subscription, at address: String, _ deadline: MonotonicTime)
+        async throws(ClientError)
+    {
+        guard subscription.expressionType == Subscription.sqlType, !checkedTopics.contains(subscription.topic) else {
+            return
+        }
+        try await core.check(subscription, group: configuration.group, at: address, deadline: deadline)
+        checkedTopics.insert(subscription.topic)
     }
 
     private func wakePollers() {

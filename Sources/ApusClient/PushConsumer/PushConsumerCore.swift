@@ -251,9 +251,8 @@ actor PushConsumerCore {
         guard let subscription = subscriptions[topic], subscription.expressionType == Subscription.sqlType,
             let broker = (try? await core.route(topic, deadline: core.deadline(nil)))?.subscribeQueues.first?.brokerName
         else { return }
-        let body = CheckClientConfigBody(clientID: core.identity.clientID, group: group, subscription: subscription)
         let address = try await core.address(of: broker, isReplicaAllowed: true)
-        try await core.call(Request(.checkClientConfig, body: body.encoded()), to: address)
+        try await core.check(subscription, group: group, at: address, deadline: core.deadline(nil))
     }
 
     func unsubscribe(_ topic: String) async throws(ClientError) {
