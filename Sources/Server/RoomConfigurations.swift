@@ -81,6 +81,11 @@ extension Configuration {
             if setting.kind == .secret { continue }
             view.settings.append((setting.key, value(setting.key).text))
         }
+        // What `mqadmin exportConfigs` reads and fails without: settings that mean nothing here, with what is true.
+        view.settings += [
+            ("brokerRole", text("brokerRole")), ("filterServerNums", "0"), ("slaveReadEnable", "false"),
+            ("useTLS", text("tls.server.mode") == "enforcing" ? "true" : "false"),
+        ]
         for name in BrokerSettingsView.protected.sorted() where !view.settings.contains(where: { $0.name == name }) {
             view.settings.append((name, name == "configBlackList" ? "configBlackList;brokerConfigPath" : ""))
         }

@@ -1,4 +1,6 @@
+import Base
 import Glibc
+import RemotingFrontend
 import Telemetry
 import Testing
 
@@ -187,6 +189,19 @@ struct ConfigurationTests {
         #expect(broker.store.retention.age == .seconds(48 * 3600))
         #expect(broker.store.commitLog == "/data/store/commitlog")
         #expect(configuration.origin("brokerName") == .file(path: path, line: 2))
+    }
+
+    @Test("tools see every setting that mqadmin's exportConfigs cannot do without, once")
+    func toolView() throws {
+        let view = try Configuration(role: .broker).brokerView(started: Timestamp(milliseconds: 1))
+        for name in [
+            "brokerClusterName", "brokerId", "brokerName", "brokerRole", "fileReservedTime", "filterServerNums",
+            "flushDiskType", "maxMessageSize", "messageDelayLevel", "msgTraceTopicName", "slaveReadEnable", "traceOn",
+            "traceTopicEnable", "useTLS", "autoCreateTopicEnable", "autoCreateSubscriptionGroup",
+        ] {
+            #expect(view.settings.count { $0.name == name } == 1, "\(name)")
+        }
+        #expect(view.settings.contains { $0 == ("brokerRole", "ASYNC_MASTER") })
     }
 
     @Test("the views carry defaults, folders below the root, and whole entries")
