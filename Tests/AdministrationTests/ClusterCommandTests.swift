@@ -143,6 +143,15 @@ struct ClusterCommandTests {
 
     // MARK: - Rows
 
+    @Test(
+        "the names of columns are read as words",
+        arguments: [
+            ("topic", "TOPIC"), ("readQueues", "READ QUEUES"), ("clientCPUPerMessage", "CLIENT CPU PER MESSAGE"),
+        ])
+    func heading(_ column: String, _ heading: String) {
+        #expect(OutputTable.heading(column) == heading)
+    }
+
     @Test("rows that come one by one read like one table", arguments: OutputFormat.allCases)
     func rowStream(_ format: OutputFormat) {
         let rows: [[OutputTable.Cell]] = (1...3).map { [.integer($0), .text("a\n,\"")] }

@@ -58,9 +58,16 @@ public struct OutputTable: Sendable, Equatable {
         return ([style.bold(line(header) { isNumeric[$0] })] + lines).joined(separator: "\n") + "\n"
     }
 
-    /// `readQueues` is shown as `READ QUEUES`.
-    private static func heading(_ column: String) -> String {
-        column.reduce("") { $0 + ($1.isUppercase ? " " : "") + $1.uppercased() }
+    /// `readQueues` is shown as `READ QUEUES`, `clientCPUPerMessage` as `CLIENT CPU PER MESSAGE`.
+    static func heading(_ column: String) -> String {
+        let letters = Array(column)
+        return letters.indices.reduce(into: "") { heading, index in
+            let follows = index + 1 < letters.count ? letters[index + 1] : nil
+            let begins =
+                letters[index].isUppercase && index > 0
+                && (!letters[index - 1].isUppercase || follows?.isLowercase == true)
+            heading += (begins ? " " : "") + letters[index].uppercased()
+        }
     }
 
     // MARK: - JSON and CSV
