@@ -97,6 +97,6 @@ format: ## Format all Swift
 clean: ## Remove what was built; stores are kept
 	rm -rf $(BUILD) .venv
 
-.venv/ready: Tests/Integration/requirements.txt
+.venv/ready: Tests/Integration/requirements.txt Tests/Integration/second-client.txt Tests/Integration/build-constraints.txt Scripts/install-python.sh
 	@Scripts/install-python.sh
 	@touch $@

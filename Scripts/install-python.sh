@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes .venv with the clients and tools of Tests/Integration/requirements.txt.
+# Makes .venv with the clients and tools of Tests/Integration/requirements.txt, and .venv/second-client with that of second-client.txt.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -10,3 +10,6 @@ if ! "$python" -m venv .venv >/dev/null 2>&1; then
     "$python" -m venv .venv
 fi
 .venv/bin/python -m pip install --quiet --disable-pip-version-check -r Tests/Integration/requirements.txt </dev/null
+rm -rf .venv/second-client
+PIP_CONSTRAINT=Tests/Integration/build-constraints.txt .venv/bin/python -m pip install --quiet --disable-pip-version-check \
+    --use-pep517 --no-deps --target .venv/second-client -r Tests/Integration/second-client.txt </dev/null

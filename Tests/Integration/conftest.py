@@ -97,3 +97,19 @@ def clients():
     yield Clients()
     for client in reversed(started):
         client.shutdown()
+
+
+@pytest.fixture
+def own_second(tmp_path):
+    """A function that starts processes of the second client (`own_second(server)`); they are killed after the test."""
+    from second import SecondClient
+
+    started = []
+
+    def make(server):
+        started.append(SecondClient(server, tmp_path))
+        return started[-1]
+
+    yield make
+    for client in started:
+        client.kill()

@@ -11,6 +11,7 @@ import pytest
 
 from apus import Server, binary, eventually
 from remoting import Connection, frame
+from second import Refused, message
 from signing import Signed, sign
 
 ACCOUNTS = """\
@@ -108,6 +109,45 @@ def test_the_cpp_client_is_refused_without_the_right_key(guarded, clients, crede
     with pytest.raises(Exception):
         sender.send_sync(message)
     sender.shutdown()
+    log = guarded.log.read_text()
+    assert "request refused" in log
+    assert "secret" not in log
+
+
+def test_the_second_client_sends_consumes_and_ends_transactions_with_its_key(guarded, own_second, group):
+    client = own_second(guarded)
+    sender = client.producer("PG", credentials=SENDER, instance="i")
+    texts = ["grüße", "all kinds \0 of bytes", "x" * 10_000]
+    for text in texts:
+        m = message("Open", text, told=True, tags="t", keys="a key", properties={"colour": "ünlü"})
+        assert client.call("send", name=sender, message=m)["status"] == 0
+    # Half messages, their ends and the answer to the broker's question are signed too.
+    transactions = client.producer("TX", credentials=SENDER, instance="i", transactions=True)
+    soon = {"CHECK_IMMUNITY_TIME_IN_SECONDS": "1", "answers": "commit"}
+    for outcome in "commit", "rollback", "unknown":
+        client.call("send_in_transaction", name=transactions, message=message("Open", outcome, properties=soon), outcome=outcome)
+    consumer = client.push("readers", "Open", credentials=SENDER)
+    client.expect(consumer, [*texts, "commit", "unknown"])
+    with pytest.raises(Refused):
+        client.call("send", name=sender, message=message("ReadOnly", "no"))
+
+
+@pytest.mark.parametrize("credentials", [None, ("sender-1", "another secret"), ("nobody-1", "secret-of-sender")])
+def test_the_second_client_is_refused_without_the_right_key(guarded, own_second, credentials):
+    right, wrong = own_second(guarded), own_second(guarded)
+    sender = right.producer("PG", credentials=SENDER)
+    right.call("send", name=sender, message=message("Open", "first"))
+    with admin_offset(guarded) as stored:
+        liar = wrong.producer("PG", credentials=credentials)
+        for action, options in ("send", {"message": message("Open", "no")}), ("send_batch", {"messages": [message("Open", "no")]}):
+            with pytest.raises(Refused):
+                wrong.call(action, name=liar, **options)
+        wrong.call("send_oneway", name=liar, messages=[message("Open", "no")])
+        thief = wrong.push("readers", "Open", credentials=credentials)
+        reader = right.push("readers", "Open", credentials=SENDER)
+        right.call("send", name=sender, message=message("Open", "second"))
+        right.expect(reader, ["first", "second"])
+        assert stored() == 1 and not wrong.received(thief)
     log = guarded.log.read_text()
     assert "request refused" in log
     assert "secret" not in log
