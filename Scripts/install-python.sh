@@ -11,5 +11,7 @@ if ! "$python" -m venv .venv >/dev/null 2>&1; then
 fi
 .venv/bin/python -m pip install --quiet --disable-pip-version-check -r Tests/Integration/requirements.txt </dev/null
 rm -rf .venv/second-client
-PIP_CONSTRAINT=Tests/Integration/build-constraints.txt .venv/bin/python -m pip install --quiet --disable-pip-version-check \
+# Older versions of pip take constraints for builds from the one variable, newer ones from the other.
+constraints=Tests/Integration/build-constraints.txt
+PIP_CONSTRAINT=$constraints PIP_BUILD_CONSTRAINT=$constraints .venv/bin/python -m pip install --quiet --disable-pip-version-check \
     --use-pep517 --no-deps --target .venv/second-client -r Tests/Integration/second-client.txt </dev/null

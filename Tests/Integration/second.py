@@ -41,6 +41,8 @@ class SecondClient:
         self.server = server
         self.ids, self.names = itertools.count(1), itertools.count(1)
         self.answers, self.rows = {}, []
+        # Instances that have a connection to the broker.
+        self.met = set()
         self.guard = threading.Lock()
         self.errors = open(folder / f"second-client-{id(self)}.log", "wb")
         self.process = subprocess.Popen(
@@ -90,8 +92,21 @@ class SecondClient:
         self.call(action, name=name, group=group, namesrv=server.name_server, **options)
         return name
 
-    def producer(self, group, **options):
-        return self.part("producer", group, **options)
+    def producer(self, group, meets="meeting", **options):
+        """Returns when the broker has taken a message for the topic `meets` from this client. While it connects, as its heartbeat
+        makes it do, this client refuses to send, tries again at once five times, and says that there is no route."""
+        name = self.part("producer", group, **options)
+        if meets and options.get("instance") not in self.met and not options.get("transactions"):
+
+            def met():
+                try:
+                    return self.call("send", name=name, message=message(meets, "met"))["status"] == 0
+                except Refused as refused:
+                    assert "No route info" in str(refused), refused
+
+            eventually(met, what="a first send")
+            self.met.add(options.get("instance"))
+        return name
 
     def push(self, group, topic, **options):
         """With an instance of its own: only a first consumer looks for queues at once, others within ten seconds."""

@@ -83,6 +83,11 @@ def row(handle, names=()):
     }
 
 
+# Where its log goes is settled by the first line of it, which constructors of consumers write; else it is /logs/rocketmq-client.
+logger = Producer("logger")
+logger.set_log_root_path(os.environ["HOME"])
+
+
 def made(spec):
     message = Message(spec["topic"])
     body = base64.b64decode(spec["body"])
@@ -243,7 +248,7 @@ def push(
         if pause:
             time.sleep(pause)
         tell(event="message", name=name, begin=begin, end=time.monotonic_ns(), **told)
-        # What the wrapper's own `subscribe` returns after an exception of the callback gets lost on the way to the client.
+        # The wrapper's own `subscribe` says "later" by an exception, which `ctypes` does not turn into any status for certain.
         return 1 if told["attempts"] < fails else 0
 
     consumer._register_callback(on_message)

@@ -116,18 +116,18 @@ def test_the_cpp_client_is_refused_without_the_right_key(guarded, clients, crede
 
 def test_the_second_client_sends_consumes_and_ends_transactions_with_its_key(guarded, own_second, group):
     client = own_second(guarded)
-    sender = client.producer("PG", credentials=SENDER, instance="i")
+    sender = client.producer("PG", credentials=SENDER, meets="Open")
     texts = ["grüße", "all kinds \0 of bytes", "x" * 10_000]
     for text in texts:
         m = message("Open", text, told=True, tags="t", keys="a key", properties={"colour": "ünlü"})
         assert client.call("send", name=sender, message=m)["status"] == 0
     # Half messages, their ends and the answer to the broker's question are signed too.
-    transactions = client.producer("TX", credentials=SENDER, instance="i", transactions=True)
+    transactions = client.producer("TX", credentials=SENDER, transactions=True)
     soon = {"CHECK_IMMUNITY_TIME_IN_SECONDS": "1", "answers": "commit"}
     for outcome in "commit", "rollback", "unknown":
         client.call("send_in_transaction", name=transactions, message=message("Open", outcome, properties=soon), outcome=outcome)
     consumer = client.push("readers", "Open", credentials=SENDER)
-    client.expect(consumer, [*texts, "commit", "unknown"])
+    client.expect(consumer, ["met", *texts, "commit", "unknown"])
     with pytest.raises(Refused):
         client.call("send", name=sender, message=message("ReadOnly", "no"))
 
@@ -135,10 +135,9 @@ def test_the_second_client_sends_consumes_and_ends_transactions_with_its_key(gua
 @pytest.mark.parametrize("credentials", [None, ("sender-1", "another secret"), ("nobody-1", "secret-of-sender")])
 def test_the_second_client_is_refused_without_the_right_key(guarded, own_second, credentials):
     right, wrong = own_second(guarded), own_second(guarded)
-    sender = right.producer("PG", credentials=SENDER)
-    right.call("send", name=sender, message=message("Open", "first"))
+    sender = right.producer("PG", credentials=SENDER, meets="Open")
     with admin_offset(guarded) as stored:
-        liar = wrong.producer("PG", credentials=credentials)
+        liar = wrong.producer("PG", credentials=credentials, meets=None)
         for action, options in ("send", {"message": message("Open", "no")}), ("send_batch", {"messages": [message("Open", "no")]}):
             with pytest.raises(Refused):
                 wrong.call(action, name=liar, **options)
@@ -146,7 +145,7 @@ def test_the_second_client_is_refused_without_the_right_key(guarded, own_second,
         thief = wrong.push("readers", "Open", credentials=credentials)
         reader = right.push("readers", "Open", credentials=SENDER)
         right.call("send", name=sender, message=message("Open", "second"))
-        right.expect(reader, ["first", "second"])
+        right.expect(reader, ["met", "second"])
         assert stored() == 1 and not wrong.received(thief)
     log = guarded.log.read_text()
     assert "request refused" in log

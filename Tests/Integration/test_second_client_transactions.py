@@ -27,11 +27,11 @@ def shared(server, tmp_path_factory):
 
 
 def transaction_producer(client, group, topic, **options):
-    """A producer that the broker knows at once, and its topic. The client's first heartbeat goes to the brokers that it has met by
-    then, the next one thirty seconds later: another producer of the same instance meets the broker first."""
-    plain = client.producer(f"plain-{group}", instance=group, **options)
+    """A producer that the broker knows at once, its topic with a first message, and the plain producer that sent it. This client's first
+    heartbeat goes to the brokers that it has met by then, the next one thirty seconds later: the plain producer meets the broker first."""
+    plain = client.producer(f"plain-{group}")
     client.call("send", name=plain, message=message(topic, "first"))
-    return client.producer(group, transactions=True, instance=group, **options), plain
+    return client.producer(group, transactions=True, **options), plain
 
 
 def begin(client, producer, topic, text, outcome, **fields):
