@@ -100,6 +100,20 @@ def test_who_does_not_know_is_asked_until_it_knows(shared, topic, group):
     )
 
 
+def test_a_delay_begins_with_the_commit(shared, topic, group):
+    """The Java client takes the level away; this one sends it along, and RocketMQ delays what was committed."""
+    producer, _ = transaction_producer(shared, group("tx"), topic)
+    consumer = shared.push(group(), topic, properties=["DELAY"])
+    for outcome in "commit", "rollback", "unknown":
+        begin(shared, producer, topic, f"{topic} {outcome}", outcome, delay=1, properties={"answers": "commit"})
+    shared.expect(consumer, ["first", f"{topic} commit", f"{topic} unknown"])
+    for row in shared.received(consumer):
+        # The one that was not known is asked about after a second, and waits one more.
+        least = {"commit": 1000, "unknown": 2000}.get(body(row).decode().split()[-1], 0)
+        assert least - 50 <= row["stored"] - row["born"] < least + 10_000, row
+    assert not [row for row in shared.received(consumer) + shared.events("checked") if body(row) == f"{topic} rollback".encode()]
+
+
 def test_large_messages_with_nul_bytes_are_asked_about_and_committed_whole(shared, topic, group):
     producer, _ = transaction_producer(shared, group("tx"), topic, max_message_size=4 * 1024 * 1024)
     data = [bytes(range(256)) * 4096, random.Random(5).randbytes(100_000)]
