@@ -2,6 +2,8 @@
 public enum Limits {
     /// Largest frame of the remoting protocol, in bytes after the length field (`com.rocketmq.remoting.frameMaxLength`).
     public static let frameSizeMaximum = 16 * 1024 * 1024
+    /// Largest record of the log that is read on the word of its first bytes: what the largest frame can become.
+    public static let recordSizeMaximum = frameSizeMaximum + 65_536
     /// Largest header within a frame: its length has 24 bits (remoting §1.1).
     public static let headerSizeMaximum = 0xFF_FFFF
     /// Largest header that is read, in bytes. What an answer repeats of it may grow sixfold when it is escaped, and must still

@@ -55,6 +55,56 @@ struct SettlementTests {
         }
     }
 
+    @Test(
+        "what is settled far away costs what it says, and no more",
+        arguments: [1 << 20, 1 << 43, PendingID.offsetMaximum])
+    func farAway(offset: Int64) {
+        var set = SettledOffsets()
+        for step in 0..<Int64(100) { set.insert(QueueOffset(offset - step * 1_000)) }
+        set.insert(word: 5, at: QueueOffset(offset / 128 * 64))
+        set.insert(.zero)
+        #expect(set.wordCount <= SettledOffsets.wordsMinimum + 102 * SettledOffsets.wordsEach)
+        #expect(set.count == 103 && set.contains(QueueOffset(offset)) && set.contains(QueueOffset(offset - 99_000)))
+        #expect(!set.contains(QueueOffset(offset - 1)) && set.firstMissing == QueueOffset(1))
+        set.insertAll(before: QueueOffset(offset - 1))
+        #expect(set.count == offset && set.firstMissing == QueueOffset(offset - 1) && set.wordCount <= 2)
+        set.insert(QueueOffset(offset - 1))
+        #expect(set.firstMissing == QueueOffset(offset + 1))
+    }
+
+    @Test("a set of offsets is what was put into it, near and far, and memory follows from how many they are")
+    func farModel() {
+        var random = SystemRandomNumberGenerator()
+        for _ in 0..<100 {
+            var set = SettledOffsets()
+            var model: Set<Int64> = []
+            let reach: Int64 = [2_000, 100_000, 1 << 30].randomElement(using: &random) ?? 1
+            for _ in 0..<Int.random(in: 0..<300, using: &random) {
+                // A few near the front, so that it moves.
+                let isNear = Bool.random(using: &random)
+                let offset = Int64.random(in: 0..<(isNear ? 200 : reach), using: &random)
+                set.insert(QueueOffset(offset))
+                model.insert(offset)
+            }
+            let allowed = SettledOffsets.wordsMinimum + SettledOffsets.wordsEach * model.count
+            #expect(set.wordCount <= allowed && set.count == Int64(model.count))
+            var copy = SettledOffsets()
+            copy.insertAll(before: QueueOffset(set.base))
+            set.forEachRun(ofAtMost: 7) { first, words in
+                #expect(words.count <= 7)
+                for (index, word) in words.enumerated() { copy.insert(word: word, at: first.advanced(by: index * 64)) }
+            }
+            for offset in model.flatMap({ [$0 - 1, $0, $0 + 1] }) where offset >= 0 {
+                #expect(set.contains(QueueOffset(offset)) == model.contains(offset))
+                #expect(copy.contains(QueueOffset(offset)) == model.contains(offset))
+                var next = offset
+                while model.contains(next) { next += 1 }
+                #expect(set.firstMissing(from: QueueOffset(offset)) == QueueOffset(next))
+            }
+            #expect(copy.count == set.count && copy.firstMissing == set.firstMissing)
+        }
+    }
+
     private func check(_ ledger: SettlementLedger, _ model: Set<Int64>) {
         for offset in 0..<Int64(400) {
             #expect(ledger.isSettled(Self.pending(offset)) == model.contains(offset))

@@ -64,14 +64,8 @@ final class SettlementLedger {
             for (number, offsets) in queues[Int(kind.rawValue)].enumerated() where offsets.count > 0 {
                 let queueID = QueueID(Int32(number))
                 emit(.settledBefore(PendingID(kind, queueID, QueueOffset(offsets.base))))
-                var index = 0
-                while index < offsets.words.count {
-                    let end = min(index + Self.wordsPerRecord, offsets.words.count)
-                    let first = QueueOffset(offsets.base + Int64(index * UInt64.bitWidth))
-                    emit(
-                        .settledWords(
-                            PendingID(kind, queueID, first), Array(offsets.words.dropFirst(index).prefix(end - index))))
-                    index = end
+                offsets.forEachRun(ofAtMost: Self.wordsPerRecord) { first, words in
+                    emit(.settledWords(PendingID(kind, queueID, first), words))
                 }
             }
         }
@@ -79,79 +73,4 @@ final class SettlementLedger {
 
     /// Words that one snapshot record holds at the most.
     static let wordsPerRecord = 4_096
-}
-
-/// A set of the offsets of one queue that fills up from below: everything before ``base``, and what ``words`` says.
-struct SettledOffsets {
-    /// A multiple of 64.
-    private(set) var base: Int64 = 0
-    /// 64 offsets each, from ``base`` on; the lowest bit is the first. The first word is never full.
-    private(set) var words: ArraySlice<UInt64> = []
-    /// How many offsets are in the set.
-    private(set) var count: Int64 = 0
-
-    private static let width = Int64(UInt64.bitWidth)
-
-    func contains(_ offset: QueueOffset) -> Bool {
-        let distance = offset.rawValue - base
-        guard distance >= 0 else { return true }
-        guard distance / Self.width < words.count else { return false }
-        return words[words.startIndex + Int(distance / Self.width)] & 1 << UInt64(distance % Self.width) != 0
-    }
-
-    var firstMissing: QueueOffset {
-        guard let first = words.first else { return QueueOffset(base) }
-        return QueueOffset(base + Int64((~first).trailingZeroBitCount))
-    }
-
-    func firstMissing(from offset: QueueOffset) -> QueueOffset {
-        let distance = max(offset.rawValue, base) - base
-        var index = Int(distance / Self.width)
-        guard index < words.count else { return QueueOffset(base + distance) }
-        // What lies before the offset counts as there.
-        var word = words[words.startIndex + index] | (1 << UInt64(distance % Self.width) - 1)
-        while word == .max {
-            index += 1
-            guard index < words.count else { return QueueOffset(base + Int64(index) * Self.width) }
-            word = words[words.startIndex + index]
-        }
-        return QueueOffset(base + Int64(index) * Self.width + Int64((~word).trailingZeroBitCount))
-    }
-
-    mutating func insert(_ offset: QueueOffset) {
-        insert(word: 1 << UInt64(offset.rawValue % Self.width), at: QueueOffset(offset.rawValue & ~(Self.width - 1)))
-    }
-
-    mutating func insertAll(before offset: QueueOffset) {
-        let end = offset.rawValue & ~(Self.width - 1)
-        if end > base {
-            let dropped = min(Int((end - base) / Self.width), words.count)
-            for word in words.prefix(dropped) { count -= Int64(word.nonzeroBitCount) }
-            count += end - base
-            words.removeFirst(dropped)
-            base = end
-        }
-        let rest = offset.rawValue - base
-        if rest > 0 { insert(word: 1 << UInt64(rest) - 1, at: QueueOffset(base)) }
-        dropFullWords()
-    }
-
-    /// - Parameter offset: a multiple of 64.
-    mutating func insert(word: UInt64, at offset: QueueOffset) {
-        let distance = offset.rawValue - base
-        guard distance >= 0, word != 0 else { return }
-        let index = Int(distance / Self.width)
-        while words.count <= index { words.append(0) }
-        let old = words[words.startIndex + index]
-        words[words.startIndex + index] = old | word
-        count += Int64((word & ~old).nonzeroBitCount)
-        dropFullWords()
-    }
-
-    private mutating func dropFullWords() {
-        while words.first == .max {
-            words.removeFirst()
-            base += Self.width
-        }
-    }
 }

@@ -49,12 +49,19 @@ enum CheckpointFile {
     static let slotPositions = [1024, 2048]
     static let slotSize = 68
     private static let magic: UInt64 = 0x4150_5553_434B_5031  // "APUSCKP1"
+    /// 4 EiB.
+    private static let numberMaximum: Int64 = 1 << 62
 
     /// The newest whole slot of the file's bytes, or nil.
     static func decode(_ bytes: RawSpan) -> Checkpoint? {
         slotPositions.compactMap { position -> Checkpoint? in
             guard isWhole(bytes, at: position) else { return nil }
             let slot = bytes.extracting(position..<position + slotSize)
+            // No slot was ever written with such numbers; counting on from them would overflow.
+            let numbers = [8, 16, 24, 32].map { slot.bigEndian(at: $0, as: Int64.self) }
+            guard numbers.allSatisfy({ (0...numberMaximum).contains($0) }),
+                slot.bigEndian(at: 56, as: Int64.self) <= numberMaximum
+            else { return nil }
             let snapshotOffset = slot.bigEndian(at: 56, as: Int64.self)
             return Checkpoint(
                 sequence: slot.bigEndian(at: 8),

@@ -1,5 +1,6 @@
 import Base
 import Bytes
+import Model
 
 /// How far each consume queue reached at an offset of the log: the file `queues/<log offset in 20 digits>`.
 ///
@@ -93,7 +94,12 @@ struct QueueTable {
             guard count <= Limits.queuesPerTopicMaximum, count * 8 <= end - position else {
                 throw corrupt(position, "queues are cut short")
             }
-            maxima[name] = (0..<count).map { bytes.bigEndian(at: position + $0 * 8, as: Int64.self) }
+            let queues = (0..<count).map { bytes.bigEndian(at: position + $0 * 8, as: Int64.self) }
+            // Files are made for what a queue lacks, so it is not believed to hold more than the log had room for.
+            guard queues.allSatisfy({ $0 >= -1 && $0 <= offset.rawValue / Int64(MessageRecord.sizeMinimum) }) else {
+                throw corrupt(position, "a queue reaches further than the log")
+            }
+            maxima[name] = queues
             position += count * 8
         }
     }

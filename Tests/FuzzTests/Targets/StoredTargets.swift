@@ -48,7 +48,7 @@ extension FuzzTarget {
             return buffer.bytes.array()
         }
         return FuzzTarget("state", seeds: seeds) { bytes in
-            let state = BoundedState()
+            let state = BrokerState()
             try? state.apply(bytes.span.bytes)
             _ = state.topicRemoved(by: bytes.span.bytes)
         }
@@ -85,7 +85,7 @@ extension FuzzTarget {
                 let checksum = crc32(bytes.span.bytes.extracting(SnapshotFile.headerSize..<bytes.count))
                 withUnsafeBytes(of: checksum.bigEndian) { bytes.replaceSubrange(16..<20, with: $0) }
             }
-            try? SnapshotFile.restore(bytes.span.bytes, path: "p", at: PhysicalOffset(9), into: BoundedState())
+            try? SnapshotFile.restore(bytes.span.bytes, path: "p", at: PhysicalOffset(9), into: BrokerState())
         }
     }
 
@@ -177,26 +177,6 @@ extension FuzzTarget {
         let seeds: [[UInt8]] = [[], [0, 0, 0, 0, 90, 1], [3, 1, 0, 1, 0, 0, 1, 2, 0, 0, 40, 255]]
         return FuzzTarget("recovery", seeds: seeds) { bytes in store.tryOut(changes: bytes) }
     }
-}
-
-/// A broker's state that takes no record which says that something far away is settled: that costs one bit of memory for each offset
-/// before it. No record that a broker wrote goes beyond what was ever pending, and one that is damaged fails its checksum.
-private final class BoundedState: StateView {
-    private let state = BrokerState()
-
-    func apply(_ bytes: RawSpan) throws(StateRecordError) {
-        switch try StateRecord(bytes) {
-        case .settled(let list) where list.contains { $0.queueOffset.rawValue > 1 << 26 }: return
-        case .settledWords(let first, let words) where first.queueOffset.rawValue + Int64(words.count * 64) > 1 << 26:
-            return
-        case .settledBefore(let pending) where pending.queueOffset.rawValue > 1 << 26: return
-        default: try state.apply(bytes)
-        }
-    }
-
-    func settle(_ pending: PendingID) { state.settle(pending) }
-    func topicRemoved(by record: RawSpan) -> String? { state.topicRemoved(by: record) }
-    func snapshot(_ emit: (RawSpan) -> Void) { state.snapshot(emit) }
 }
 
 /// A store with messages, keys and state, and what must hold for every store that it can be damaged into.
