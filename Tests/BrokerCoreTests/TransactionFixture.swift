@@ -43,9 +43,10 @@ extension TestBroker {
     /// Ends a transaction in a turn of its own.
     func end(_ half: PreparedHalf, _ outcome: TransactionOutcome, group: String = "payers") throws {
         let groupBytes = Array(group.utf8)
+        let id = Array("id-\(half.body)".utf8)
         _ = try broker.endTransaction(
-            outcome, at: half.physicalOffset, queueOffset: half.queueOffset, group: groupBytes.span.bytes, mayWait: true
-        )
+            outcome, at: half.physicalOffset, queueOffset: half.queueOffset, group: groupBytes.span.bytes,
+            messageID: id.span.bytes, mayWait: true)
         try broker.endTurn()
     }
 

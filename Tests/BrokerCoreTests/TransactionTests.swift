@@ -42,6 +42,27 @@ struct TransactionTests {
         #expect(test.broker.metrics.transactionsRolledBack == 1)
     }
 
+    @Test("who ends a half message that a power cut took does not end the one that got its place")
+    func placeTaken() throws {
+        let test = try TestBroker()
+        let before = try test.prepare("Orders", "before")
+        try test.flush()
+        test.disk.faults.writeBackOneIn = 0
+        test.disk.faults.crashDamagePercent = 100
+        let lost = try test.prepare("Orders", "lost")
+        try test.losePower()
+        let other = try test.prepare("Orders", "next")
+        // Otherwise this shows nothing.
+        try #require(other.physicalOffset == lost.physicalOffset && other.queueOffset == lost.queueOffset)
+        for outcome in [TransactionOutcome.commit, .rollback] {
+            #expect(throws: BrokerError.transaction(.otherMessage)) { try test.end(lost, outcome) }
+        }
+        #expect(try test.all("Orders").isEmpty && test.broker.pendingTransactionCount == 2)
+        try test.end(other, .commit)
+        try test.end(before, .commit)
+        #expect(try test.all("Orders") == ["next", "before"])
+    }
+
     @Test("what ends a transaction wrongly changes nothing")
     func wrongEnds() throws {
         let test = try TestBroker()

@@ -141,6 +141,58 @@ struct TransactionRequestTests {
         #expect(try Self.bodies(client) == ["ordinary", "paid"])
     }
 
+    /// How a producer names its half message: with the key that it gave, with the id that the broker gave, or not at all.
+    struct Names: Sendable {
+        var messageID: String?
+        var transactionID: String?
+        var isMeant: Bool
+    }
+
+    static let key = "7F0000010007D872C6F000000000002A"
+    /// Of the same form.
+    static let otherKey = "7F0000010007D872C6F000000000002B"
+    static let place = "the id of its place"
+    static let waysToName: [Names] = [
+        Names(messageID: key, isMeant: true), Names(messageID: key, transactionID: key, isMeant: true),
+        Names(messageID: key, transactionID: otherKey, isMeant: true), Names(transactionID: key, isMeant: true),
+        Names(messageID: place, transactionID: key, isMeant: true), Names(messageID: place, isMeant: true),
+        Names(transactionID: place, isMeant: true), Names(isMeant: true),
+        Names(messageID: "", transactionID: "", isMeant: true),
+        Names(messageID: otherKey, isMeant: false), Names(messageID: otherKey, transactionID: otherKey, isMeant: false),
+        Names(messageID: "", transactionID: otherKey, isMeant: false), Names(messageID: "M1", isMeant: false),
+        Names(messageID: String(key.dropLast()), isMeant: false), Names(messageID: key + "0", isMeant: false),
+    ]
+
+    @Test(
+        "a half message is ended by who names it, or names nothing", arguments: waysToName,
+        [(8, false), (12, false), (8, true)] as [(Int32, Bool)])
+    func named(_ names: Names, _ end: (outcome: Int32, isOneway: Bool)) throws {
+        let (outcome, isOneway) = end
+        let it = try conversation()
+        let client = it.connect()
+        var fields = TestClient.sendFields(
+            "T", queue: 1, properties: "TRAN_MSG\u{1}true\u{2}UNIQ_KEY\u{1}\(Self.key)\u{2}PGROUP\u{1}PG")
+        fields[5] = ("f", "4")
+        let half = try client.ask(.sendMessageV2, fields, body: Array("paid".utf8))
+        var endFields = try Self.endFields(half, outcome)
+        endFields.removeLast()
+        let place = try #require(half.fields["msgId"])
+        if let id = names.messageID { endFields.append(("msgId", id == Self.place ? place : id)) }
+        if let id = names.transactionID { endFields.append(("transactionId", id == Self.place ? place : id)) }
+        if isOneway {
+            client.send(.endTransaction, endFields, isOneway: true)
+            it.turn()
+        } else {
+            let answer = try client.ask(.endTransaction, endFields)
+            #expect(answer.code == (names.isMeant ? 0 : 1))
+            if !names.isMeant {
+                #expect(answer.remark == "The prepared message is another one than msgId and transactionId say")
+            }
+        }
+        #expect(it.broker.pendingTransactionCount == (names.isMeant ? 0 : 1))
+        #expect(try Self.bodies(client) == (names.isMeant && outcome == 8 ? ["paid"] : []))
+    }
+
     @Test("an ordinary message is no half message")
     func ordinary() throws {
         let it = try conversation()

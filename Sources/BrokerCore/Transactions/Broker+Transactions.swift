@@ -2,6 +2,7 @@ import Base
 import Bytes
 import Model
 import Storage
+import Telemetry
 
 /// How a producer ends a transaction.
 public enum TransactionOutcome: Sendable {
@@ -56,11 +57,12 @@ extension Broker {
     ///   - physicalOffset: of the half message, as its producer was told.
     ///   - queueOffset: likewise.
     ///   - group: the producer's.
+    ///   - messageID, transactionID: how else the producer names the half message that it means; empty where it does not.
     ///   - mayWait: whether to block for a half message that is on the medium only.
     /// - Throws: ``BrokerError/transaction(_:)``; and of a commit what a send throws. The half message waits on then.
     public func endTransaction(
         _ outcome: TransactionOutcome, at physicalOffset: PhysicalOffset, queueOffset: QueueOffset, group: RawSpan,
-        mayWait: Bool = false
+        messageID: RawSpan = RawSpan(), transactionID: RawSpan = RawSpan(), mayWait: Bool = false
     ) throws(BrokerError) -> TransactionEnd {
         let buffer = transactions.record
         buffer.removeAll()
@@ -80,6 +82,13 @@ extension Broker {
         // A body may hold what looks like a record. The queue knows where its messages lie.
         guard let entry = try halfEntry(at: queueOffset) else { throw .transaction(.notFound) }
         guard entry.physicalOffset == physicalOffset else { throw .transaction(.commitLogOffsetWrong) }
+        guard half.mayBeMeant(by: messageID, transactionID, in: span) else {
+            let named = messageID.byteCount > 0 ? messageID : transactionID
+            log.warning(
+                "the end of a transaction names another half message than lies at its place; it is refused",
+                ["named": named.string(), "there": half.uniqueKey.map { span.extracting($0).string() } ?? ""])
+            throw .transaction(.otherMessage)
+        }
         let pending = PendingID(.half, HalfMessage.queueID, queueOffset)
         guard !state.ledger.isSettled(pending) else { throw .transaction(.ended) }
         switch outcome {

@@ -7,6 +7,8 @@ public enum TransactionError: Error, Equatable, Sendable {
     case queueOffsetWrong
     /// The queue of half messages has something else at that offset.
     case commitLogOffsetWrong
+    /// Another half message lies at that place than the one that the request names: a power cut took that one.
+    case otherMessage
     /// It was committed, rolled back or given up before.
     case ended
     /// The half message does not say where it goes.

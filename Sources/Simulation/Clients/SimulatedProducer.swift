@@ -293,7 +293,8 @@ class SimulatedProducer: SimulatedClient {
         if world.broken == .commitRolledBack, chance(4) { commits = true }
         let header = EndTransactionHeader(
             producerGroup: group, tranStateTableOffset: QueueOffset(offset), commitLogOffset: PhysicalOffset(position),
-            commitOrRollback: commits ? 8 : 12, isFromCheck: isCheck, messageID: "M\(id)")
+            commitOrRollback: commits ? 8 : 12, isFromCheck: isCheck,
+            messageID: world.broken == .endByPlace ? "" : "M\(id)")
         guard chance(2) else { return tell(world.brokers[broker].node, .endTransaction) { header.write(into: &$0) } }
         let run = world.brokers[broker].run
         ask(world.brokers[broker].node, .endTransaction) { writer in

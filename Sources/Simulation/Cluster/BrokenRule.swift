@@ -11,6 +11,8 @@ public enum BrokenRule: String, CaseIterable, Sendable {
     case sendTwice = "send-twice"
     /// P2: a producer commits what it told the oracle to roll back.
     case commitRolledBack = "commit-rolled-back"
+    /// P2: producers name the half messages that they end by their places alone, which others get after a power cut.
+    case endByPlace = "end-by-place"
     /// P2: delayed messages are taken back behind the oracle's back.
     case forgetTimer = "forget-timer"
     /// P2: committed offsets go back when a broker starts.
@@ -58,7 +60,7 @@ public enum BrokenRule: String, CaseIterable, Sendable {
         case .lieAboutFlush: ["P1", "P3"]
         case .acknowledgeBeforeFlush, .forgetWritten: ["P1"]
         case .sendTwice, .commitRolledBack, .regressOffsets, .moveOffset: ["P2"]
-        case .forgetTimer: ["P2", "liveness"]
+        case .forgetTimer, .endByPlace: ["P2", "liveness"]
         // The bit may be one of the record's place.
         case .serveDamaged: ["P2", "P3"]
         case .swallowWhenFull: ["P1", "P2", "P3", "P4", "liveness"]

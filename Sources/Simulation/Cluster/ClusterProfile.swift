@@ -166,7 +166,7 @@ struct ClusterProfile {
             store.flushMode = .synchronous
             hasCrashes = true
             disk.writeBackOneIn = 0
-        case .forgetWritten, .showUnflushed:
+        case .forgetWritten, .showUnflushed, .endByPlace:
             store.flushMode = .asynchronous
             hasCrashes = true
             disk.writeBackOneIn = 0

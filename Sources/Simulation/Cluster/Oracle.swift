@@ -309,7 +309,6 @@ final class Oracle {
         switch fact.kind {
         case .ordinary: break
         case .half where fact.decision != .commit:
-            if mayMixHalves.contains(queue.broker) { return }
             world.fail("P2", "half message \(id) is visible and was not committed (\(fact.decision))")
         case .delayed where fact.recall == .confirmed && !fact.isSeen:
             world.fail("P2", "message \(id) was recalled and came all the same")
@@ -377,15 +376,8 @@ final class Oracle {
             "message \(place.id) was received at \(offset) of \(world.describe(queue)) and is gone after a \(kind)")
     }
 
-    /// Brokers that may have lost half messages in a power cut, with asynchronous flush. Another one gets the place of each, and
-    /// producers name what they end by its place.
-    private var mayMixHalves: Set<Int> = []
-
-    private func mayBeMixed(_ fact: Fact) -> Bool { fact.kept.map { mayMixHalves.contains($0.broker) } ?? false }
-
     /// What a power cut may have undone although its message is there: nobody relies on it any more.
     func forgetUnflushed(_ broker: Int) {
-        mayMixHalves.insert(broker)
         for id in facts.indices where facts[id].kept?.broker == broker {
             facts[id].isEnded = false
             if facts[id].recall == .confirmed { facts[id].recall = .asked }
@@ -405,7 +397,7 @@ final class Oracle {
             switch fact.kind {
             case .ordinary: return "message \(id) was acknowledged and is not there"
             case .delayed where fact.recall == .never && !hasExpired(fact): return "delayed message \(id) has not come"
-            case .half where fact.decision == .commit && !world.mayLoseHalves && !mayBeMixed(fact):
+            case .half where fact.decision == .commit && !world.mayLoseHalves:
                 return "committed message \(id) has not come"
             default: continue
             }

@@ -52,13 +52,16 @@ public struct EndTransactionHeader: CommandFields, Equatable {
     }
 }
 
-/// The same, read in place without allocating; the range is a position in the bytes that the header was decoded in.
+/// The same, read in place without allocating; ranges are positions in the bytes that the header was decoded in.
 public struct EndTransactionFields: Sendable {
     public var producerGroup: Range<Int>
     public var tranStateTableOffset: QueueOffset
     public var commitLogOffset: PhysicalOffset
     public var commitOrRollback: Int32
     public var isFromCheck: Bool
+    /// Empty when it is not there.
+    public var messageID: Range<Int>
+    public var transactionID: Range<Int>
 
     /// - Throws: ``HeaderError`` for a required field that is missing and for numbers that are none.
     public init(_ header: CommandHeader, in span: RawSpan) throws(HeaderError) {
@@ -68,6 +71,8 @@ public struct EndTransactionFields: Sendable {
         commitLogOffset = PhysicalOffset(try header.int64("commitLogOffset", in: span))
         commitOrRollback = try header.int32("commitOrRollback", in: span)
         isFromCheck = header.bool(ifPresent: "fromTransactionCheck", in: span) ?? false
+        messageID = header.value("msgId", in: span) ?? 0..<0
+        transactionID = header.value("transactionId", in: span) ?? 0..<0
     }
 }
 

@@ -38,13 +38,20 @@ extension BrokerSession {
         let end = try call { () throws(BrokerError) in
             try broker.endTransaction(
                 outcome, at: fields.commitLogOffset, queueOffset: fields.tranStateTableOffset,
-                group: span.extracting(fields.producerGroup))
+                group: span.extracting(fields.producerGroup),
+                messageID: span.extracting(fields.messageID),
+                transactionID: span.extracting(fields.transactionID))
         }
         switch end {
         case .ended(let end):
             guard !header.isOneway else { return }
             acknowledge(end, opaque: header.opaque, header.encoding)
-        case .cold: endLater(fields, outcome, group: span.extracting(fields.producerGroup).array())
+        case .cold:
+            let names = ColdHalf(
+                group: span.extracting(fields.producerGroup).array(),
+                messageID: span.extracting(fields.messageID).array(),
+                transactionID: span.extracting(fields.transactionID).array())
+            endLater(fields, outcome, names)
         }
     }
 
@@ -76,8 +83,15 @@ extension BrokerSession {
         }
     }
 
+    /// What a request says, for the time until the half message has come.
+    private struct ColdHalf {
+        var group: [UInt8]
+        var messageID: [UInt8]
+        var transactionID: [UInt8]
+    }
+
     /// The half message must come from the medium first.
-    private func endLater(_ fields: EndTransactionFields, _ outcome: TransactionOutcome, group: [UInt8]) {
+    private func endLater(_ fields: EndTransactionFields, _ outcome: TransactionOutcome, _ half: ColdHalf) {
         let requester =
             header.isOneway
             ? nil
@@ -88,7 +102,9 @@ extension BrokerSession {
             do throws(BrokerError) {
                 let end = try broker.endTransaction(
                     outcome, at: fields.commitLogOffset, queueOffset: fields.tranStateTableOffset,
-                    group: group.span.bytes, mayWait: true)
+                    group: half.group.span.bytes,
+                    messageID: half.messageID.span.bytes, transactionID: half.transactionID.span.bytes,
+                    mayWait: true)
                 guard case .ended(let end) = end, let requester else { return }
                 requester.session?.acknowledge(end, opaque: requester.opaque, requester.encoding)
             } catch {
