@@ -56,6 +56,15 @@ public struct MessageRecord: Sendable {
     public var topic: Range<Int>
     public var properties: Range<Int>
 
+    /// The store timestamp of the record whose first bytes, up to its body, are in `span`; nil when there are too few.
+    public static func storeTimestamp(ofRecordBeginningWith span: RawSpan) -> Timestamp? {
+        guard span.byteCount >= 48 else { return nil }
+        let flags = MessageFlags(rawValue: span.bigEndian(at: 36))
+        let position = 48 + (flags.contains(.bornHostIsIPv6) ? 20 : 8)
+        guard span.byteCount >= position + 8 else { return nil }
+        return Timestamp(milliseconds: span.bigEndian(at: position))
+    }
+
     /// Reads the record that begins at the first byte of `span`, which may be longer.
     ///
     /// Checks every length; does not check the CRC (see ``bodyMatchesCRC(in:)``).

@@ -54,16 +54,19 @@ extension MessageStore {
         commitLog.prefetchInBackground(offset, size: size, completion)
     }
 
-    /// Where the record of a message lies; nil when it is not there any more.
+    /// Where the record of a message lies; nil when it is not there any more. What the entry says is compared with the log, for
+    /// segments stay or go by it; one that is damaged is made anew.
+    /// - Throws: ``StorageError/corrupt(file:position:reason:)`` when that cannot be told, or not yet.
     public func physicalOffset(
         in queue: StoredQueue, at offset: QueueOffset
     ) throws(StorageError) -> PhysicalOffset? {
-        _ = try minimumOffset(of: queue)
-        do {
-            return try queue.consumeQueue.entry(at: offset)?.physicalOffset
-        } catch {
-            throw StorageError(error)
+        guard try offset >= minimumOffset(of: queue), let entry = try storedEntry(of: queue, at: offset) else {
+            return nil
         }
+        if entry.isSetAside { return entry.physicalOffset }
+        if try isHeadThere(entry, of: queue, at: offset) { return entry.physicalOffset }
+        guard try mendNow(queue, at: offset) == .mended else { return nil }
+        return try storedEntry(of: queue, at: offset)?.physicalOffset
     }
 
     /// Whether a segment holds something that must not expire. When that cannot be told it does.

@@ -364,7 +364,22 @@ public final class MessageStore {
                 // A blank entry has no tag either: nobody may pass it over for that.
                 if entry.hasRecord {
                     guard matches(entry.tagsCode) else {
-                        index += 1
+                        if entry.hasTagsCode || !queue.topic.isTagged {
+                            index += 1
+                            continue
+                        }
+                        // The hash is damaged: the message may be wanted.
+                        if result.messageCount > 0 { return result }
+                        switch try passOver(entry, of: queue, at: result.nextOffset, &mended) {
+                        case .absent: index += 1
+                        case .mended:
+                            scanned += index
+                            continue scan
+                        case .looking(let place):
+                            result.status = .cold
+                            result.coldOffset = place
+                            return result
+                        }
                         continue
                     }
                     let served = try serve(
@@ -550,7 +565,8 @@ public final class MessageStore {
 
     /// The offset of the oldest message that is still there.
     public func minimumOffset(of queue: StoredQueue) throws(StorageError) -> QueueOffset {
-        try withDisk { () throws(DiskError) in try queue.minimumOffset(logStart: commitLog.start) }
+        if !queue.isFrontKnown { try findFront(of: queue) }
+        return try withDisk { () throws(DiskError) in try queue.minimumOffset(logStart: commitLog.start) }
     }
 
     /// The first offset whose message was stored at `timestamp` or later: the minimum when all are later, the maximum when
@@ -559,8 +575,8 @@ public final class MessageStore {
     {
         _ = try minimumOffset(of: queue)
         return try withDisk { () throws(DiskError) in
-            try queue.consumeQueue.offset(storedAtOrAfter: timestamp) { entry in
-                (try? self.record(at: entry.physicalOffset, size: Int(entry.size)))?.storeTimestamp
+            try queue.consumeQueue.offset(storedAtOrAfter: timestamp) { entry, offset in
+                try? self.storeTimestamp(entry, of: queue, at: offset)
             }
         }
     }
@@ -576,14 +592,17 @@ public final class MessageStore {
         _ = try minimumOffset(of: queue)
         let entry = try withDisk { () throws(DiskError) in try queue.consumeQueue.entry(at: offset) }
         guard let entry else { return nil }
-        return try record(at: entry.physicalOffset, size: Int(entry.size))?.storeTimestamp
+        return try storeTimestamp(entry, of: queue, at: offset)
     }
 
-    private func record(at offset: PhysicalOffset, size: Int) throws(StorageError) -> MessageRecord? {
-        let scratch = scratch
-        scratch.removeAll()
-        guard try commitLog.read(at: offset, size: size, mayWait: true, into: scratch) == .done else { return nil }
-        return try? MessageRecord(scratch.bytes)
+    /// When the message of an entry was stored; nil when the entry does not lead to it. Reads no more than the head of a record,
+    /// whatever size the entry says.
+    private func storeTimestamp(
+        _ entry: ConsumeQueueEntry, of queue: StoredQueue, at offset: QueueOffset
+    ) throws(StorageError) -> Timestamp? {
+        guard try isHeadThere(entry, of: queue, at: offset) else { return nil }
+        let head = scratch
+        return MessageRecord.storeTimestamp(ofRecordBeginningWith: head.bytes)
     }
 
     /// Appends the record that begins at `offset` to `buffer`, waiting for the medium if need be.
@@ -608,7 +627,7 @@ public final class MessageStore {
     ) throws(StorageError) -> RecordOutcome {
         let scratch = scratch
         scratch.removeAll()
-        switch try commitLog.read(at: offset, size: 8, mayWait: mayWait, into: scratch) {
+        switch try commitLog.read(at: offset, size: MessageRecord.sizeMinimum, mayWait: mayWait, into: scratch) {
         case .done: break
         case .cold: return .cold
         case .outside: return .missing
@@ -616,7 +635,8 @@ public final class MessageStore {
         let size = Int(scratch.bytes.bigEndian(at: 0, as: Int32.self))
         let magic = scratch.bytes.bigEndian(at: 4, as: UInt32.self)
         guard magic == MessageRecord.magicV1 || magic == MessageRecord.magicV2, size >= MessageRecord.sizeMinimum,
-            size <= configuration.segmentSize
+            size <= min(configuration.segmentSize, Limits.recordSizeMaximum),
+            scratch.bytes.bigEndian(at: MessageRecord.physicalOffsetPosition, as: Int64.self) == offset.rawValue
         else { return .missing }
         let begin = buffer.count
         switch try commitLog.read(at: offset, size: size, mayWait: mayWait, into: buffer) {

@@ -211,20 +211,27 @@ struct ConsumeQueueTests {
     func byTime(time: Int64, expected: Int64) throws {
         let queue = queue()
         try fill(queue, 3..<20)
-        let found = try queue.offset(storedAtOrAfter: Timestamp(milliseconds: time)) {
-            Timestamp(milliseconds: $0.physicalOffset.rawValue / 10)
+        let found = try queue.offset(storedAtOrAfter: Timestamp(milliseconds: time)) { entry, offset in
+            #expect(entry.physicalOffset.rawValue == offset.rawValue * 100)
+            return Timestamp(milliseconds: entry.physicalOffset.rawValue / 10)
         }
         #expect(found == QueueOffset(expected))
     }
 
-    @Test("records that are gone count as earlier")
-    func byTimeWithGoneRecords() throws {
+    @Test("a search by time passes over damaged entries, and counts those just before what it finds as later")
+    func byTimeWithDamagedEntries() throws {
         let queue = queue()
         try fill(queue, 0..<20)
-        let found = try queue.offset(storedAtOrAfter: Timestamp(milliseconds: 0)) {
-            $0.physicalOffset < PhysicalOffset(700) ? nil : Timestamp(milliseconds: 5)
+        for damaged in [0..<1, 9..<10, 10..<11, 3..<9, 10..<16, 19..<20, 0..<20] as [Range<Int64>] {
+            for time in 0...Int64(20) {
+                let found = try queue.offset(storedAtOrAfter: Timestamp(milliseconds: time)) { _, offset in
+                    damaged.contains(offset.rawValue) ? nil : Timestamp(milliseconds: offset.rawValue)
+                }
+                let expected = damaged.contains(time - 1) || damaged.upperBound == time ? damaged.lowerBound : time
+                #expect(found.rawValue <= time && found.rawValue >= min(time, expected), "\(damaged), \(time)")
+                if !damaged.contains(time), damaged.upperBound != time { #expect(found.rawValue == time) }
+            }
         }
-        #expect(found == QueueOffset(7))
     }
 
     @Test("a destroyed queue leaves nothing and can begin again")

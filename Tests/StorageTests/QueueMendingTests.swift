@@ -60,6 +60,90 @@ struct QueueMendingTests {
         #expect(store.metrics.missingMessages == 0 && store.metrics.damagedRecords == 0)
     }
 
+    @Test("a hash of a tag that cannot be one is made anew when a filter comes to it")
+    func tagsCode() throws {
+        let tag = Int64(javaHash("a"))
+        let (fixture, store, bodies) = try fixture()
+        let whole = try #require(fixture.disk.contents(Self.file))
+        for bit in 0..<32 {
+            try flip(fixture, Self.file, 7 * 20 + 12 + bit / 8, 1 << (bit % 8))
+            // Who takes every tag is not held up by it.
+            #expect(try read(store) == bodies)
+            #expect(try read(store, matches: { $0 == tag }) == bodies, "bit \(bit)")
+            #expect(fixture.disk.contents(Self.file) == whole, "bit \(bit)")
+        }
+        #expect(store.metrics.mendedEntries == 32)
+    }
+
+    @Test("a search by time finds its message whichever entry is damaged", arguments: 0..<40)
+    func byTime(damaged: Int) throws {
+        for (byte, position) in [(UInt8(0x80), 0), (0x01, 6), (0x7F, 8), (0x40, 9)] {
+            let fixture = StoreFixture()
+            let store = try fixture.open()
+            let start = fixture.clock.timestamp.milliseconds
+            for number in 0..<40 {
+                try store.send("message \(number)")
+                fixture.clock.advance(milliseconds: 10)
+            }
+            try store.close()
+            let again = try fixture.reopen(after: .processKill)
+            let queue = try again.queue(topic: "T", QueueID(0))
+            try flip(fixture, Self.file, damaged * 20 + position, byte)
+            for number in 0..<40 {
+                let time = Timestamp(milliseconds: start + Int64(number) * 10)
+                let found = try again.offset(in: queue, storedAtOrAfter: time).rawValue
+                // Rather one too many than one too few.
+                let isJustBehind = number == damaged + 1
+                #expect(found == Int64(number) || (isJustBehind && found == Int64(damaged)), "\(number)")
+            }
+            // No more is read than a head, whatever size the entry says.
+            #expect(again.scratch.capacity <= 4096)
+        }
+    }
+
+    @Test(
+        "a lost oldest file is noticed, and its messages come", arguments: [1, 2, 3],
+        [SimulatedCrash.processKill, .powerLoss])
+    func lostFront(files: Int, crash: SimulatedCrash) throws {
+        let fixture = StoreFixture(segmentSize: 65_536)
+        var store = try fixture.open()
+        let bodies = (0..<350).map { "message \($0)" }
+        for body in bodies { try store.send(body) }
+        try store.close()
+        for number in 0..<files {
+            fixture.disk.uninstall(
+                "store/consumequeue/T/0/" + Segment.name(start: PhysicalOffset(Int64(number) * 2000)))
+        }
+        for _ in 0..<2 {
+            store = try fixture.reopen(after: crash)
+            let queue = try store.queue(topic: "T", QueueID(0))
+            #expect(try store.minimumOffset(of: queue) == .zero)
+            #expect(try store.all() == bodies)
+            #expect(try store.send("new").queueOffset.rawValue >= 350)
+        }
+        if crash == .processKill { #expect(store.metrics.damagedEntries == 0, "once is enough") }
+    }
+
+    @Test("a queue that begins with a file because the log does is left alone")
+    func frontThatExpired() throws {
+        let fixture = StoreFixture(segmentSize: 4096)
+        var store = try fixture.open()
+        for number in 0..<350 { try store.send("message \(number)") }
+        try store.endTurn()
+        fixture.flush(store)
+        try fixture.checkpoint(store)
+        while try store.minimumOffset(of: store.queue(topic: "T", QueueID(0))) < QueueOffset(200) {
+            _ = try store.commitLog.removeFirstSegment(before: PhysicalOffset(.max))
+            while fixture.disk.hasCompletions { fixture.disk.runCompletions() }
+        }
+        let minimum = try store.minimumOffset(of: store.queue(topic: "T", QueueID(0)))
+        try store.close()
+        let files = fixture.disk.files(below: "store/consumequeue")
+        store = try fixture.reopen(after: .processKill)
+        #expect(try store.minimumOffset(of: store.queue(topic: "T", QueueID(0))) == minimum)
+        #expect(fixture.disk.files(below: "store/consumequeue") == files)
+    }
+
     @Test("a blank entry is not passed over by a filter for tags, nor one that was filled or made of nothing")
     func filtered() throws {
         let tag = Int64(javaHash("a"))

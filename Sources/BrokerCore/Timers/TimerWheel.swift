@@ -205,17 +205,27 @@ final class TimerWheel: StoredQueueObserver {
         return count
     }
 
+    /// Messages of one slot that are looked for when the log does not have those before.
+    private static let absentMaximum = 64
+
     /// Where the oldest record lies that waits, nil when none does.
     func firstNeeded() throws(StorageError) -> PhysicalOffset? {
         var first: PhysicalOffset?
         for number in queues.indices where number < TimerRing.slotCount || queues[number] != nil {
-            let queue = try queue(number)
-            let offset = ledger.firstPending(.timer, QueueID(Int32(number)))
-            guard offset < queue.maximumOffset,
-                let position = try store.physicalOffset(in: queue, at: offset)
-            else { continue }
+            guard let position = try firstNeeded(of: try queue(number), QueueID(Int32(number))) else { continue }
             first = min(first ?? position, position)
         }
         return first
+    }
+
+    private func firstNeeded(of queue: StoredQueue, _ number: QueueID) throws(StorageError) -> PhysicalOffset? {
+        var offset = ledger.firstPending(.timer, number)
+        for _ in 0..<Self.absentMaximum {
+            guard offset < queue.maximumOffset else { return nil }
+            if let position = try store.physicalOffset(in: queue, at: offset) { return position }
+            offset = ledger.firstPending(.timer, number, from: offset.advanced(by: 1))
+        }
+        // So much is missing that nothing goes until the slot has been worked off.
+        return store.start
     }
 }

@@ -219,6 +219,39 @@ public final class ConsumeQueue {
         return QueueOffset(try partition(start..<end) { $0 == .fill })
     }
 
+    // MARK: - Missing files at the front
+
+    /// Where the record of the oldest entry lies, when files before that entry may have been lost; nil when it is certain that none
+    /// was. A file goes when nothing in it leads into the log any more, so the oldest one there is begins with an entry that
+    /// does not, or with the queue; that it begins with a living entry is rare.
+    func placeBehindMissingFiles(logStart: PhysicalOffset) throws(DiskError) -> PhysicalOffset? {
+        let start = fileNumbers.lowerBound * Int64(configuration.entriesPerFile)
+        guard fileNumbers.lowerBound > 0, minimumOffset.rawValue == start, !isEmpty else { return nil }
+        let entry = try anyEntry(start)
+        // A file that ``beginAgain(at:)`` made, before a power cut took the others.
+        if entry.isBlank { return PhysicalOffset(.max) }
+        return entry.hasRecord && entry.physicalOffset > logStart ? entry.physicalOffset : nil
+    }
+
+    /// Makes the queue begin at `first`, with entries that are blank up to where it began: they are damaged, and are made anew
+    /// when they are read.
+    /// - Precondition: `first` lies before the first file.
+    func beginAgain(at first: QueueOffset) throws(DiskError) {
+        let perFile = Int64(configuration.entriesPerFile)
+        precondition(first.rawValue >= 0 && first.rawValue < fileNumbers.lowerBound * perFile)
+        while first.rawValue < fileNumbers.lowerBound * perFile {
+            let number = fileNumbers.lowerBound - 1
+            let file = try disk.open(path(of: number), .createIfMissing)
+            try file.truncate(to: configuration.fileSize)
+            if first.rawValue > number * perFile {
+                try writeFill(to: file, count: Int(first.rawValue - number * perFile))
+            }
+            files.insert(file, owner: owner, number: number)
+            fileNumbers = number..<fileNumbers.upperBound
+        }
+        minimumOffset = first
+    }
+
     // MARK: - Append
 
     /// Adds the entry of the message at `offset`. It is in memory on return.
@@ -453,16 +486,27 @@ public final class ConsumeQueue {
 
     // MARK: - Search
 
+    /// Entries behind a damaged one that a search by time asks instead.
+    static let timeProbesMaximum = 64
+
     /// The first offset whose message was stored at `timestamp` or later; the minimum when all were, the maximum when none.
-    /// - Parameter storeTime: when the message of an entry was stored; nil when its record is gone, which counts as earlier.
+    /// Damaged entries just before that offset count as later: their messages may be.
+    /// - Parameter storeTime: when the message at an offset was stored; nil when its entry does not lead to it.
     public func offset(
-        storedAtOrAfter timestamp: Timestamp, storeTime: (ConsumeQueueEntry) -> Timestamp?
+        storedAtOrAfter timestamp: Timestamp, storeTime: (ConsumeQueueEntry, QueueOffset) -> Timestamp?
     ) throws(DiskError) -> QueueOffset {
-        let found = try partition(minimumOffset.rawValue..<maximumOffset.rawValue) { entry in
-            guard let time = storeTime(entry) else { return true }
-            return time < timestamp
+        var (low, high) = (minimumOffset.rawValue, maximumOffset.rawValue)
+        while low < high {
+            let middle = low + (high - low) / 2
+            var asked = middle
+            var time = storeTime(try anyEntry(asked), QueueOffset(asked))
+            while time == nil, asked + 1 < high, asked - middle < Self.timeProbesMaximum {
+                asked += 1
+                time = storeTime(try anyEntry(asked), QueueOffset(asked))
+            }
+            if let time, time < timestamp { low = asked + 1 } else { high = middle }
         }
-        return QueueOffset(found)
+        return QueueOffset(low)
     }
 
     /// The first offset in `range` for which `isBefore` is false, when it is true up to there and false behind.

@@ -42,6 +42,10 @@ public struct ConsumeQueueEntry: Equatable, Sendable {
     /// False for what no record's entry looks like: blank, filled, or set aside.
     @inlinable var hasRecord: Bool { size > 0 && size < .max }
 
+    /// Whether the tags code can be the hash of a tag, which has 32 bits and is widened with its sign. That of a delayed message is a
+    /// time.
+    @inlinable var hasTagsCode: Bool { Int64(Int32(truncatingIfNeeded: tagsCode)) == tagsCode }
+
     /// True for a place that was never written, or whose write was lost.
     @inlinable public var isBlank: Bool { size <= 0 }
 

@@ -20,6 +20,9 @@ public final class StoredQueue {
     /// Messages that were looked for and are not in the log, or lie in damaged bytes of it.
     var unmendable: [UnmendableMessages] = []
 
+    /// Whether it has been looked at if files at its front were lost.
+    var isFrontKnown = false
+
     /// Messages before this one are not shown to consumers any more, though the log may have them.
     var hiddenBefore = QueueOffset.zero
     /// Where the log began when the minimum was last looked after.
@@ -94,9 +97,12 @@ public final class StoredTopic {
     /// The name as records have it.
     let nameBytes: [UInt8]
     @exclusivity(unchecked) var queues: [StoredQueue?] = []
+    /// Whether the tags codes of its entries are hashes of tags, and no times.
+    let isTagged: Bool
 
     init(name: String) {
         self.name = name
         nameBytes = Array(name.utf8)
+        isTagged = name != SystemTopics.schedule && name != SystemTopics.timerWheel
     }
 }
