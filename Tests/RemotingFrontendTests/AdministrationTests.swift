@@ -157,6 +157,12 @@ struct AdministrationTests {
         #expect(rates[0] > 4.9 && rates[0] < 5.1, "\(rates)")
         #expect(table.table["commitLogMaxOffset"] == String(it.broker.written.rawValue))
         #expect(table.table["earliestMessageTimeStamp"] != "-1")
+        // What clusterList and exportMetrics of RocketMQ 5 split and parse without asking whether it is there.
+        #expect(table.table["getTransferredTps"]?.split(separator: " ").count == 3)
+        for name in ["timerReadBehind", "timerOffsetBehind", "timerCongestNum", "timerEnqueueTps", "timerDequeueTps"] {
+            #expect(table.table[name].flatMap { Double($0) } == 0, "\(name)")
+        }
+        #expect(table.table["brokerActive"] == "true")
     }
 
     @Test("305, 315, 321, 351, 352 and requests that nobody knows")

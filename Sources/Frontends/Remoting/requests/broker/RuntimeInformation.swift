@@ -75,6 +75,11 @@ extension BrokerSession {
         table["getMissTps"] = rates(\.fetchesMissed)
         table["getTotalTps"] = rates(\.fetchesFound, \.fetchesMissed)
         table["getTransferedTps"] = rates(\.messagesFetched)
+        // As RocketMQ 5 spells it; its clusterList and exportMetrics fail without, and without a timer's figures.
+        table["getTransferredTps"] = table["getTransferedTps"]
+        table["timerCongestNum"] = String(broker.pendingTimerCount)
+        table["timerEnqueueTps"] = String(recent.rate(\.timersScheduled, seconds: 10))
+        table["timerDequeueTps"] = String(recent.rate(\.timersFired, seconds: 10))
     }
 
     /// Names of our own: how long anything had to wait for the broker's thread.
@@ -120,7 +125,7 @@ extension BrokerSession {
             ("pageCacheLockTimeMills", "0"), ("startAcceptSendRequestTimeStamp", "0"),
             ("remainTransientStoreBufferNumbs", String(Int32.max)), ("dispatchMaxBuffer", "0"),
             ("putMessageEntireTimeMax", "0"), ("getMessageEntireTimeMax", "0"), ("putLatency99", "0.00"),
-            ("putLatency999", "0.00"),
+            ("putLatency999", "0.00"), ("brokerActive", "true"), ("timerReadBehind", "0"), ("timerOffsetBehind", "0"),
             (
                 "putMessageDistributeTime",
                 [
