@@ -56,14 +56,14 @@ class TransactionProducer(Connection):
         )
         assert answer["code"] == 0, answer
         fields = answer["extFields"]
-        return {"tranStateTableOffset": fields["queueOffset"], "commitLogOffset": str(int(fields["msgId"][-16:], 16))}
+        return {"tranStateTableOffset": fields["queueOffset"], "commitLogOffset": str(int(fields["msgId"][-16:], 16)), "msgId": f"U{text}"}
 
     def end(self, half, outcome):
         """One-way, as clients do; returns when the broker has taken it in."""
         fields = {
             "producerGroup": self.group, "tranStateTableOffset": half["tranStateTableOffset"],
             "commitLogOffset": half["commitLogOffset"], "commitOrRollback": str(outcome),
-            "fromTransactionCheck": "false", "msgId": "U",
+            "fromTransactionCheck": "false", "msgId": half["msgId"],
         }
         header = {"code": 37, "language": "JAVA", "version": 409, "opaque": 0, "flag": 2}
         self.send(frame({**header, "extFields": fields}))
