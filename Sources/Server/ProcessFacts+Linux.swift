@@ -21,9 +21,9 @@ enum OpenFileLimit {
     }
 
     /// Connections that a listener may have, of those that are configured.
-    /// - Parameter share: what part of the descriptors that are left is the listener's, in quarters.
+    /// - Parameter share: what part of the descriptors that are left is the listener's, in eighths.
     static func connections(configured: Int, limit: Int, share: Int) -> Int {
-        max(1, min(configured, (limit - reserved) / 4 * share))
+        max(1, min(configured, (limit - reserved) / 8 * share))
     }
 }
 

@@ -93,18 +93,19 @@ public final class ServerProcess {
         let frontend = NameServerFrontend(
             server: server, configuration: tools, requestGuard: security.requestGuard, log: log)
         nameServerFrontend = frontend
-        let listener = try listen(settings.listener) { frontend.accept($0) }
+        // Beside a broker a quarter: clients have one connection to it, and many to brokers.
+        let share = self.configuration.role == .standalone ? 2 : 8
+        let listener = try listen(settings.listener, share: share) { frontend.accept($0) }
         frontend.start(on: loop)
         started.nameServerPort = listener.port
     }
 
+    /// - Parameter share: what part of the descriptors that connections may have is this listener's, in eighths.
     private func listen(
-        _ settings: ListenerSettings, accept: @escaping Listener.Accept
+        _ settings: ListenerSettings, share: Int, accept: @escaping Listener.Accept
     ) throws(ServerError) -> Listener {
         var options = ConnectionOptions()
         options.idleSeconds = Int(settings.idleTime.components.seconds)
-        // A name server beside a broker gets a quarter: clients have one connection to it, and many to brokers.
-        let share = configuration.role != .standalone ? 4 : listeners.isEmpty ? 1 : 3
         let maximum = OpenFileLimit.connections(
             configured: settings.connectionsMaximum, limit: openFilesMaximum, share: share)
         if maximum < settings.connectionsMaximum {
@@ -133,7 +134,9 @@ public final class ServerProcess {
     private func startBroker() throws(ServerError) {
         let settings = configuration.broker
         // Bound before the store opens, so that two processes with one configuration collide here.
-        let listener = try listen(settings.listener) { [weak self] in self?.brokerFrontend?.accept($0) }
+        let hasVIP = settings.vipListener != nil
+        let share = (configuration.role == .standalone ? 6 : 8) - (hasVIP ? 1 : 0)
+        let listener = try listen(settings.listener, share: share) { [weak self] in self?.brokerFrontend?.accept($0) }
         let address = try AdvertisedAddress.choose(
             configured: settings.advertisedHost, bound: settings.listener.host, port: listener.port,
             candidates: AdvertisedAddress.ownAddresses())
@@ -158,10 +161,21 @@ public final class ServerProcess {
         frontend.processFacts = { [weak self] in ProcessFacts(self?.listeners ?? []) }
         brokerFrontend = frontend
         frontend.start(on: loop)
+        startVIPListener(settings)
         started.brokerPort = listener.port
         started.address = address
         started.storePath = settings.store.root
         startRegistration(settings, broker, address)
+    }
+
+    /// RocketMQ's "VIP channel". Where its port is not to be had, the broker does without: few clients need it.
+    private func startVIPListener(_ settings: BrokerSettings) {
+        guard let listener = settings.vipListener else { return }
+        do throws(ServerError) {
+            _ = try listen(listener, share: 1) { [weak self] in self?.brokerFrontend?.accept($0) }
+        } catch {
+            log.warning("clients with vipChannelEnabled cannot send", ["error": "\(error)"])
+        }
     }
 
     private func adopt(_ root: String, _ broker: Broker) throws(ServerError) {

@@ -55,6 +55,8 @@ public struct OutgoingTLSSettings: Sendable {
 
 public struct BrokerSettings: Sendable {
     public var listener: ListenerSettings
+    /// Whether there is a ``vipListener``, where the port allows.
+    public var hasVIPListener: Bool
     /// Empty: the server finds out.
     public var name: String
     public var clusterName: String
@@ -74,6 +76,16 @@ public struct BrokerSettings: Sendable {
     public var timers: TimerSettings
     public var quotas: QuotaSettings
     public var store: StoreSettings
+
+    /// The port two below that Java clients up to 4.5.0 send to, and later ones with `vipChannelEnabled` (remoting reference
+    /// §1.1), with an eighth of the connections. Nil when the listener's port is chosen by the kernel.
+    public var vipListener: ListenerSettings? {
+        guard hasVIPListener, listener.port > 2 else { return nil }
+        var settings = listener
+        settings.port -= 2
+        settings.connectionsMaximum = max(1, settings.connectionsMaximum / 8)
+        return settings
+    }
 }
 
 public struct QuotaSettings: Sendable {
@@ -174,6 +186,7 @@ extension Configuration {
     public var broker: BrokerSettings {
         BrokerSettings(
             listener: listener(port: integer("listenPort")),
+            hasVIPListener: boolean("vipListenerEnable"),
             name: text("brokerName").isEmpty ? HostName.own : text("brokerName"),
             clusterName: text("brokerClusterName"), id: Int64(integer("brokerId")),
             advertisedHost: text("brokerIP1"), nameServers: list("namesrvAddr"),

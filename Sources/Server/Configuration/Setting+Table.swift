@@ -22,6 +22,10 @@ extension Setting {
             "TCP port for clients; 0 takes a free one. The broker's in `start` and `broker`, the name server's in `namesrv`."
         ),
         Setting(
+            "vipListenerEnable", .boolean, "true",
+            "Clients may use the port two below listenPort as well, unless that is 0 to 2: Java clients up to 4.5.0 send to it, and later ones with vipChannelEnabled. Not RocketMQ's, which always listens there."
+        ),
+        Setting(
             "nameServerPort", port, "9876", in: .standalone, flag: "name-server-port",
             "TCP port of the name server that `start` runs beside the broker; 0 takes a free one. Not RocketMQ's."),
         Setting(
