@@ -23,8 +23,8 @@ def tell(**values):
         print(json.dumps(values), flush=True)
 
 
-def started_producer(name_server, group):
-    producer = Producer(group, timeout=3000)
+def started_producer(name_server, group, timeout=3000):
+    producer = Producer(group, timeout=timeout)
     producer.set_namesrv_addr(name_server)
     producer.start()
     return producer
@@ -39,7 +39,8 @@ def send_one(producer, topic, body):
 
 
 def send(name_server, group, topic, count, word="body"):
-    producer = started_producer(name_server, group)
+    # Nothing is stored twice because a slow build took its time.
+    producer = started_producer(name_server, group, timeout=20_000)
     for number in range(int(count)):
         send_one(producer, topic, f"{word} {number}")
     producer.shutdown()
