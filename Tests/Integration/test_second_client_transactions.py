@@ -45,7 +45,7 @@ def checks(client, text):
 def test_committed_is_received_and_rolled_back_is_not(shared, topic, group):
     name = group("tx")
     producer, _ = transaction_producer(shared, name, topic)
-    consumer = shared.push(group(), topic, properties=["TRAN_MSG", "PGROUP", "UNIQ_KEY", "colour", "REAL_TOPIC", "REAL_QID"])
+    consumer = shared.push(group(), topic, properties=["TRAN_MSG", "PGROUP", "UNIQ_KEY", "colour"])
     sent = begin(shared, producer, topic, "commit", "commit", tags="t", keys="k", properties={"colour": "red"})
     assert sent["status"] == 0 and len(sent["id"]) == 32
     begin(shared, producer, topic, "rollback", "rollback")
@@ -54,7 +54,7 @@ def test_committed_is_received_and_rolled_back_is_not(shared, topic, group):
     shared.expect(consumer, ["first", "commit", "last"])
     [row] = [row for row in shared.received(consumer) if body(row) == b"commit"]
     assert (row["topic"], row["tags"], row["keys"], row["id"]) == (topic, "t", "k", sent["id"])
-    assert row["properties"] == {"TRAN_MSG": "", "PGROUP": name, "UNIQ_KEY": sent["id"], "colour": "red", "REAL_TOPIC": "", "REAL_QID": ""}
+    assert row["properties"] == {"TRAN_MSG": "true", "PGROUP": name, "UNIQ_KEY": sent["id"], "colour": "red"}
     assert shared.pulled_bodies(topic, group()) == [b"commit", b"first", b"last"]
     assert not [row for text in ("commit", "rollback", "last") for row in checks(shared, text)], "asked though it was ended"
 
