@@ -10,6 +10,8 @@ class SimulatedProducer: SimulatedClient {
     /// Transactions by id: what the producer will say, and after how many questions.
     private var undecided: [Int: Int] = [:]
     private var isRegistered = false
+    /// The half message that was acknowledged last.
+    private var newestHalf: (broker: Int, position: Int64, offset: Int64)?
 
     override init(_ world: ClusterSimulation, name: String, node: Int) {
         group = "producers-" + name
@@ -278,6 +280,7 @@ class SimulatedProducer: SimulatedClient {
                 $0.kept = (broker, position)
                 $0.decision = chance(3) ? .rollback : .commit
             }
+            newestHalf = (broker, position, offset)
             world.note("half message % is acknowledged at % of broker %", id, position, Int64(broker))
             if chance(4) {
                 undecided[id] = random(4)
@@ -291,10 +294,14 @@ class SimulatedProducer: SimulatedClient {
     private func end(_ id: Int, _ broker: Int, _ position: Int64, _ offset: Int64, isCheck: Bool) {
         var commits = world.oracle.facts[id].decision == .commit
         if world.broken == .commitRolledBack, chance(4) { commits = true }
-        let header = EndTransactionHeader(
+        var header = EndTransactionHeader(
             producerGroup: group, tranStateTableOffset: QueueOffset(offset), commitLogOffset: PhysicalOffset(position),
-            commitOrRollback: commits ? 8 : 12, isFromCheck: isCheck,
-            messageID: world.broken == .endByPlace ? "" : "M\(id)")
+            commitOrRollback: commits ? 8 : 12, isFromCheck: isCheck, messageID: "M\(id)")
+        if world.broken == .endByPlace, let newestHalf, newestHalf.broker == broker {
+            header.commitLogOffset = PhysicalOffset(newestHalf.position)
+            header.tranStateTableOffset = QueueOffset(newestHalf.offset)
+            header.messageID = ""
+        }
         guard chance(2) else { return tell(world.brokers[broker].node, .endTransaction) { header.write(into: &$0) } }
         let run = world.brokers[broker].run
         ask(world.brokers[broker].node, .endTransaction) { writer in

@@ -11,7 +11,7 @@ public enum BrokenRule: String, CaseIterable, Sendable {
     case sendTwice = "send-twice"
     /// P2: a producer commits what it told the oracle to roll back.
     case commitRolledBack = "commit-rolled-back"
-    /// P2: producers name the half messages that they end by their places alone, which others get after a power cut.
+    /// P2: a producer ends a half message by a place that another one has, as after a power cut, and does not name it.
     case endByPlace = "end-by-place"
     /// P2: delayed messages are taken back behind the oracle's back.
     case forgetTimer = "forget-timer"

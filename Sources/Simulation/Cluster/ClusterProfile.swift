@@ -166,7 +166,7 @@ struct ClusterProfile {
             store.flushMode = .synchronous
             hasCrashes = true
             disk.writeBackOneIn = 0
-        case .forgetWritten, .showUnflushed, .endByPlace:
+        case .forgetWritten, .showUnflushed:
             store.flushMode = .asynchronous
             hasCrashes = true
             disk.writeBackOneIn = 0
