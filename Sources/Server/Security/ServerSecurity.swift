@@ -150,6 +150,10 @@ final class ServerSecurity {
         } catch {
             throw ServerError("access control cannot be used: \(error.description)")
         }
+        // A file that says that there are no accounts says so; one that was cut to nothing must not pass for it.
+        guard text.utf8.contains(where: { $0 > 0x20 }) else {
+            throw ServerError("access control cannot be used: \(path): the file is empty")
+        }
         do throws(BlockTextError) {
             return try PlainAccessFile(text)
         } catch {
