@@ -159,7 +159,7 @@ struct TransactionRequestTests {
         Names(transactionID: place, isMeant: true), Names(isMeant: true),
         Names(messageID: "", transactionID: "", isMeant: true),
         Names(messageID: otherKey, isMeant: false), Names(messageID: otherKey, transactionID: otherKey, isMeant: false),
-        Names(messageID: "", transactionID: otherKey, isMeant: false), Names(messageID: "M1", isMeant: false),
+        Names(messageID: "", transactionID: otherKey, isMeant: true), Names(messageID: "M1", isMeant: false),
         Names(messageID: String(key.dropLast()), isMeant: false), Names(messageID: key + "0", isMeant: false),
     ]
 
@@ -186,7 +186,7 @@ struct TransactionRequestTests {
             let answer = try client.ask(.endTransaction, endFields)
             #expect(answer.code == (names.isMeant ? 0 : 1))
             if !names.isMeant {
-                #expect(answer.remark == "The prepared message is another one than msgId and transactionId say")
+                #expect(answer.remark == "The prepared message is another one than msgId says")
             }
         }
         #expect(it.broker.pendingTransactionCount == (names.isMeant ? 0 : 1))

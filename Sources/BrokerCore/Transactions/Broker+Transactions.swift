@@ -83,10 +83,9 @@ extension Broker {
         guard let entry = try halfEntry(at: queueOffset) else { throw .transaction(.notFound) }
         guard entry.physicalOffset == physicalOffset else { throw .transaction(.commitLogOffsetWrong) }
         guard half.mayBeMeant(by: messageID, transactionID, in: span) else {
-            let named = messageID.byteCount > 0 ? messageID : transactionID
             log.warning(
                 "the end of a transaction names another half message than lies at its place; it is refused",
-                ["named": named.string(), "there": half.uniqueKey.map { span.extracting($0).string() } ?? ""])
+                ["named": messageID.string(), "there": half.uniqueKey.map { span.extracting($0).string() } ?? ""])
             throw .transaction(.otherMessage)
         }
         let pending = PendingID(.half, HalfMessage.queueID, queueOffset)

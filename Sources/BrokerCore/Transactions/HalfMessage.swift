@@ -65,18 +65,17 @@ struct HalfMessage {
     // MARK: - Who is meant
 
     /// Whether this half message can be the one that a producer ends with these ids, which are empty where it says nothing: one
-    /// of them is its `UNIQ_KEY`, or what is given is the id of its place.
+    /// of them is its `UNIQ_KEY`, or `msgId` is the id of its place, or is not given.
     ///
     /// With asynchronous flush a power cut can take a half message, and another one gets its place. RocketMQ compares the place
     /// alone and ends the other one. Its clients send the key all the same: those for Java, Go, C++ and Python as `msgId`; what they
-    /// send as `transactionId` is the key as well, what a broker said, or nothing.
+    /// send as `transactionId` is the key as well, or what a broker or the user said, or nothing: it tells against nothing.
     func mayBeMeant(by messageID: RawSpan, _ transactionID: RawSpan, in span: RawSpan) -> Bool {
         guard let uniqueKey, !uniqueKey.isEmpty else { return true }
-        let given = messageID.byteCount > 0 ? messageID : transactionID
-        guard given.byteCount > 0 else { return true }
+        guard messageID.byteCount > 0 else { return true }
         let key = span.extracting(uniqueKey)
         if messageID.equals(key) || transactionID.equals(key) { return true }
-        return OffsetMessageID(given.string())?.offset == record.physicalOffset
+        return OffsetMessageID(messageID.string())?.offset == record.physicalOffset
     }
 
     // MARK: - Properties

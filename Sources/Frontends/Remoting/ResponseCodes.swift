@@ -105,7 +105,7 @@ struct Refusal: Error {
         case .groupWrong: "The producer group wrong"
         case .queueOffsetWrong: "The transaction state table offset wrong"
         case .commitLogOffsetWrong: "The commit log offset wrong"
-        case .otherMessage: "The prepared message is another one than msgId and transactionId say"
+        case .otherMessage: "The prepared message is another one than msgId says"
         case .ended: "The transaction has been ended before"
         case .withoutDestination: "The prepared message does not say its topic and queue"
         }
