@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # usage: bench.sh APUS [SECTION...]             the table of docs/performance/README.md, or some sections of it
 #        bench.sh APUS produce|consume|e2e ...  one run of `apus bench` against a fresh server
-# Sections: sends transactions pulls listen filter flush topics idle connections start allocations (all by default); flood stalls cold recovery timers (long, by name only).
+# Sections: sends transactions pulls listen filter flush topics idle connections start allocations (all by default); flood tlsflood stalls cold recovery timers (long, by name only).
 # SECONDS_PER_RUN (8) is the length of each measured part; TMPDIR decides which disk is measured.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -122,6 +122,18 @@ $(calculate "$(field serverPeakResidentBytes "$many") / 1048576" 0) MiB"
     done
     row "  refused, malformed, penalties" "$(status connectionsRefused.penalty), $(status connectionsMalformed), $(status connectionsPenalties)"
     ;;
+--tlsflood)
+    load=(--create-topic --warm-up 1s --duration "$length")
+    quiet=$(field sentPerSecond "$(bench produce "${load[@]}")")
+    "$apus" bench flood --kind handshakes --duration 600s --output csv >/dev/null 2>&1 &
+    flood=$!
+    sleep 1
+    now=$(field sentPerSecond "$(bench produce "${load[@]}")")
+    kill $flood 2>/dev/null || true
+    wait $flood 2>/dev/null || true
+    row "sends, 64 in flight, with 200 TLS handshakes at a time, share $2 %" \
+        "$now/s of $quiet/s: $(calculate "100 * $now / $quiet" 0) %, $(status tlsHandshakes) handshakes"
+    ;;
 --allocations)
     bench produce --create-topic --count 100000 >/dev/null
     bench consume --no-verify >/dev/null
@@ -182,6 +194,19 @@ flood)
     SETTINGS="--set limitsLoopback=true" with_server --flood
     echo "nobody is refused (the default for addresses of this machine):"
     with_server --flood
+    ;;
+tlsflood)
+    certificates=$(mktemp -d "${TMPDIR:-/tmp}/apus-tls.XXXXXX")
+    trap 'rm -rf "$certificates"' EXIT
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost \
+        -keyout "$certificates/key.pem" -out "$certificates/certificate.pem" 2>/dev/null
+    # The second row is the control: a share of 100 % is no limit.
+    for share in 15 100; do
+        SETTINGS="--set tls.server.certPath=$certificates/certificate.pem --set tls.server.keyPath=$certificates/key.pem \
+            --set tlsHandshakeShare=$share" with_server --tlsflood $share
+    done
+    rm -rf "$certificates"
+    trap - EXIT
     ;;
 stalls)
     with_server --calm

@@ -14,6 +14,9 @@ final class TurnClock: Clock {
     private(set) var isInTurn = false
     private var heldTimestamp = Timestamp(milliseconds: 0)
     private(set) var turnStart = MonotonicTime(nanoseconds: 0)
+    private var turnEnd: MonotonicTime?
+    /// The time between turns, in nanoseconds, up to the start of this one.
+    private var idleNanoseconds: Int64 = 0
 
     var timestamp: Timestamp {
         isInTurn ? heldTimestamp : Timestamp(milliseconds: nanoseconds(CLOCK_REALTIME) / 1_000_000)
@@ -32,6 +35,7 @@ final class TurnClock: Clock {
     private func readKernel() {
         heldTimestamp = timestamp
         turnStart = monotonic
+        if let turnEnd { idleNanoseconds += turnStart.nanoseconds - turnEnd.nanoseconds }
         isInTurn = true
     }
 
@@ -39,7 +43,15 @@ final class TurnClock: Clock {
     /// - Returns: its length in nanoseconds.
     func endTurn() -> Int64 {
         isInTurn = false
-        return monotonic.nanoseconds - turnStart.nanoseconds
+        let end = monotonic
+        turnEnd = end
+        return end.nanoseconds - turnStart.nanoseconds
+    }
+
+    /// A clock of the time that the loop has: it goes while the loop works and while it waits for something to do, and stands still
+    /// while others have the processor. Read within a turn, on the loop's thread; costs a system call.
+    var available: MonotonicTime {
+        MonotonicTime(nanoseconds: idleNanoseconds + nanoseconds(CLOCK_THREAD_CPUTIME_ID))
     }
 }
 

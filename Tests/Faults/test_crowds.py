@@ -4,13 +4,16 @@ import multiprocessing
 import os
 import random
 import resource
+import signal
 import socket
 import struct
+import subprocess
 import time
 
 import pytest
 
-from apus import eventually
+from apus import binary, eventually
+from certificates import Certificates
 from mounts import skip
 from wire import Peer, frame, send_fields
 from world import World
@@ -119,12 +122,111 @@ def test_a_flood_does_not_stop_others(world, say, kind):
         stop.set()
         flood.join(20)
     say(f"flood of {kind}: {alone:.0f} sends a second alone, {during:.0f} during it, longest wait {worst * 1000:.0f} ms")
-    # Sender and flood share the processors, so this says less about the broker than about the machine; a broker that does
-    # nothing else would fail it.
+    check_rates(alone, during, worst)
+    eventually(lambda: descriptors(world) < open_before + 50, within=30, what="the file descriptors of the flood given back")
+    check_memory(world, before)
+
+
+def check_rates(alone, during, worst):
+    """Sender and flood share the processors, so this says less about the broker than about the machine; a broker that does
+    nothing else would fail it."""
     assert during > 0.25 * alone
     assert worst < 5
-    eventually(lambda: descriptors(world) < open_before + 50, within=30, what="the file descriptors of the flood given back")
+
+
+def check_memory(world, before):
     assert status(world, "VmRSS") - before < 100 * 1024
+
+
+def flood_of_handshakes(world, say, share):
+    """Well-behaved sends alone, and while TLS handshakes come as fast as they are answered, 200 at a time."""
+    rate(world, 1)
+    alone, _ = rate(world, 4)
+    flood = subprocess.Popen(
+        [binary(), "bench", "flood", "--kind", "handshakes", "--broker", f"127.0.0.1:{world.server.broker_port}", "--duration", "60s"],
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        time.sleep(1)
+        during, worst = rate(world, 6)
+        assert flood.poll() is None, "the flood has ended"
+    finally:
+        flood.kill()
+        flood.wait()
+    say(f"flood of handshakes, share {share} %: {alone:.0f} sends a second alone, {during:.0f} during it, longest wait {worst * 1000:.0f} ms")
+    assert during > 0.25 * alone, f"{during:.0f} sends a second of {alone:.0f} are left"
+    assert worst < 5
+
+
+@pytest.fixture
+def with_tls(tmp_path, seed):
+    worlds = []
+
+    def start(share):
+        certificate, key = Certificates(tmp_path / f"certificates-{share}").make("server")
+        world = World(
+            tmp_path / f"w-{share}", seed, "ASYNC_FLUSH",
+            (f"tls.server.certPath={certificate}", f"tls.server.keyPath={key}", f"tlsHandshakeShare={share}"))
+        world.start()
+        world.make_topics()
+        worlds.append(world)
+        return world
+
+    yield start
+    for world in worlds:
+        assert world.server.is_alive(), world.server.tail()
+        world.settle()
+        world.close()
+
+
+def test_a_flood_of_handshakes_does_not_stop_others(with_tls, say):
+    flood_of_handshakes(with_tls(15), say, 15)
+
+
+def test_a_flood_of_handshakes_without_a_limit_is_caught(with_tls, say):
+    """A share of 100 % is no limit."""
+    with pytest.raises(AssertionError, match="sends a second of .* are left"):
+        flood_of_handshakes(with_tls(100), say, 100)
+
+
+def test_a_broker_that_serves_nobody_else_is_caught(world):
+    """The same accounting as in the other tests of this file, for a broker that is stopped every other moment."""
+    stop = multiprocessing.Event()
+    rate(world, 1)
+    alone, _ = rate(world, 3)
+    brake = multiprocessing.Process(target=hold_up, args=(world.server.process.pid, stop))
+    brake.start()
+    try:
+        during, _ = rate(world, 4)
+    finally:
+        stop.set()
+        brake.join(20)
+    with pytest.raises(AssertionError):
+        check_rates(alone, during, 0.0)
+
+
+def hold_up(process, stop):
+    """Lets the process run for a tenth of the time."""
+    while not stop.is_set():
+        os.kill(process, signal.SIGSTOP)
+        time.sleep(0.18)
+        os.kill(process, signal.SIGCONT)
+        time.sleep(0.02)
+
+
+def test_memory_that_grows_is_caught(world):
+    """A crowd that makes the broker keep what it is allowed to keep: the check of memory sees it."""
+    before = status(world, "VmRSS")
+    crowd = []
+    for _ in range(24):
+        peer = socket.create_connection(("127.0.0.1", world.server.broker_port), timeout=20)
+        # Most of a frame of 8 MB: it is kept until the rest comes.
+        peer.sendall(struct.pack(">i", 8 << 20) + bytes(6 << 20))
+        crowd.append(peer)
+    eventually(lambda: status(world, "VmRSS") - before > 100 * 1024, within=60, what="the memory of the crowd")
+    with pytest.raises(AssertionError):
+        check_memory(world, before)
+    for peer in crowd:
+        peer.close()
 
 
 def test_ten_thousand_idle_connections(world, say):

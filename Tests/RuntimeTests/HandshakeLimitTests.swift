@@ -1,5 +1,6 @@
 import Base
 import Bytes
+import Glibc
 import Testing
 
 @testable import Runtime
@@ -66,6 +67,41 @@ struct HandshakeLimitTests {
         budget.refill(Self.time(1000))
         budget.refill(Self.time(0))
         #expect(budget.level == 0)
+    }
+
+    // MARK: - The loop's time
+
+    @Test("the time that a loop has goes on while it works and while it rests, and not while it does not run")
+    func available() throws {
+        try onLoop { loop in
+            let wall = SystemClock()
+            func later(_ milliseconds: Int64, _ body: @escaping () -> Void) {
+                loop.schedule(afterMilliseconds: milliseconds, body)
+            }
+            later(1) {
+                let begin = loop.turnClock.available
+                let start = wall.monotonic
+                usleep(200_000)
+                let stood = loop.turnClock.available.milliseconds(since: begin)
+                #expect(wall.monotonic.milliseconds(since: start) >= 200 && stood < 50, "asleep: \(stood)")
+                // Spins until the thread has had 30 ms of the processor, however long that takes.
+                var spent = timespec()
+                clock_gettime(CLOCK_THREAD_CPUTIME_ID, &spent)
+                let end = spent.tv_sec * 1_000_000_000 + spent.tv_nsec + 30_000_000
+                while spent.tv_sec * 1_000_000_000 + spent.tv_nsec < end {
+                    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &spent)
+                }
+                #expect(loop.turnClock.available.milliseconds(since: begin) >= 30, "at work")
+                // Timers count from the start of a turn, and this one was long.
+                later(1) {
+                    let rests = loop.turnClock.available
+                    later(200) {
+                        #expect(loop.turnClock.available.milliseconds(since: rests) >= 150, "at rest")
+                        loop.stop()
+                    }
+                }
+            }
+        }
     }
 
     // MARK: - Connections

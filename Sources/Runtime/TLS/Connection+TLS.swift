@@ -119,7 +119,7 @@ extension Connection {
         server.handshakeBegan(self)
         tls?.isCounted = true
         setDeadline(server.handshakeMilliseconds)
-        guard !server.mayBegin() else { return acceptTLS(context, first) }
+        guard !server.mayBegin(on: loop) else { return acceptTLS(context, first) }
         tls?.isWaiting = true
         keep(first)
         account()
@@ -149,12 +149,12 @@ extension Connection {
     }
 
     private func acceptTLS(_ context: TLSContext, _ first: ByteBuffer) {
-        let begin = tls?.server?.workBegins
+        let begin = loop.turnClock.available
         guard let filter = try? TLSFilter(context, loop.wire) else {
             first.removeAll()
             return close("no memory for TLS", .abort)
         }
-        if let begin { tls?.server?.charge(since: begin) }
+        tls?.server?.charge(since: begin, on: loop)
         tls?.filter = filter
         // The content goes to the buffer that these records are in.
         let records = loop.records
@@ -166,7 +166,7 @@ extension Connection {
     /// Shows the handler what the records hold.
     private func decrypt(_ records: ByteBuffer, _ filter: TLSFilter) {
         let wasEstablished = filter.isEstablished
-        let begin = wasEstablished ? nil : tls?.server?.workBegins
+        let begin = wasEstablished || tls?.server == nil ? nil : loop.turnClock.available
         let content = bufferForContent()
         let before = content.count
         var isMoreComing = true
@@ -176,7 +176,7 @@ extension Connection {
         }
         records.removeAll()
         takeRecords()
-        if let begin { tls?.server?.charge(since: begin) }
+        if let begin { tls?.server?.charge(since: begin, on: loop) }
         if !wasEstablished, filter.isEstablished { endHandshake(nil) }
         if content.count > before, isOpen { deliver(content) } else { keep(content) }
         if let failure {

@@ -14,7 +14,8 @@ public struct TLSHandshakeLimits: Equatable, Sendable {
     public var perAddressMaximum = 256
     /// Whether ``perAddressMaximum`` holds for addresses of this machine.
     public var includesLoopback = false
-    /// The part of the loop's time that handshakes may take, in percent. Taking and closing their connections comes on top,
+    /// The part of the loop's time that handshakes may take, in percent: of the time that it works or has nothing to do, not of that
+    /// in which others have the processor. Taking and closing their connections comes on top,
     /// about a third of it.
     public var sharePercent = 15
     public init() {}

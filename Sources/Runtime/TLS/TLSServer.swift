@@ -23,8 +23,6 @@ public final class TLSServer {
     private var throttle = LogThrottle()
     private let limits: TLSHandshakeLimits
     private var budget: HandshakeBudget
-    /// Not the loop's, which stands still within a turn.
-    private let clock = SystemClock()
     /// Handshakes under way, and those that wait.
     public private(set) var handshakes = 0
     /// Connections whose handshake waits for its turn, in the order of arrival; some may be closed by now.
@@ -120,16 +118,15 @@ public final class TLSServer {
     // MARK: - Taking turns
 
     /// Whether a handshake may begin at once: there is time for it, and none waits already.
-    func mayBegin() -> Bool {
-        budget.refill(clock.monotonic)
+    func mayBegin(on loop: EventLoop) -> Bool {
+        budget.refill(loop.turnClock.available)
         return budget.isOpen && firstWaiting == waiting.count
     }
 
-    /// When work on a handshake begins, for ``charge(since:)``.
-    var workBegins: MonotonicTime { clock.monotonic }
-
-    /// Work on a handshake has been done.
-    func charge(since begin: MonotonicTime) { charge(clock.monotonic.nanoseconds - begin.nanoseconds) }
+    /// Work on a handshake has been done, which began when the loop's clock of available time said `begin`.
+    func charge(since begin: MonotonicTime, on loop: EventLoop) {
+        charge(loop.turnClock.available.nanoseconds - begin.nanoseconds)
+    }
 
     /// Handshakes took so long.
     func charge(_ nanoseconds: Int64) { budget.charge(nanoseconds) }
@@ -149,7 +146,7 @@ public final class TLSServer {
 
     private func beginWaiting(on loop: EventLoop) {
         timer = nil
-        budget.refill(clock.monotonic)
+        budget.refill(loop.turnClock.available)
         while budget.isOpen, firstWaiting < waiting.count {
             let connection = waiting[firstWaiting].connection
             firstWaiting += 1
