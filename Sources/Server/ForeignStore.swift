@@ -112,6 +112,10 @@ private struct SettingsFile {
 
     init(_ path: String, _ bytes: [UInt8], table name: String) throws(ServerError) {
         self.path = path
+        // The parser takes them for letters of a name, and a name may then hold what were entries.
+        if let position = bytes.firstIndex(where: { $0 < 0x20 && ![0x09, 0x0A, 0x0D].contains($0) }) {
+            throw ServerError("\(path): byte \(position) is no text; \(Self.remedy)")
+        }
         do throws(JSONError) {
             json = try JSONValue(parsing: bytes.span.bytes)
         } catch {

@@ -94,6 +94,11 @@ struct DamagedSettingsTests {
                 check(damaged, "byte \(position) changed by \(mask)")
             }
             check(Array(bytes[..<position]), "cut at \(position)")
+            for size in [8, 40, 100] where position + size <= bytes.count {
+                var damaged = bytes
+                for index in position..<position + size { damaged[index] = 0 }
+                check(damaged, "\(size) zeros from \(position)")
+            }
             check(
                 Array(bytes[..<position]) + [UInt8](repeating: 0, count: bytes.count - position),
                 "zeros from \(position)")
