@@ -73,13 +73,14 @@ extension BrokerSettings {
 
 extension Configuration {
     /// What tools see of a broker's settings: those that mean something to it, with RocketMQ's names.
-    func brokerView(started: Timestamp) -> BrokerSettingsView {
+    /// - Parameter found: what the server found out where the settings leave it to it, by their names.
+    func brokerView(started: Timestamp, found: [String: String] = [:]) -> BrokerSettingsView {
         var view = BrokerSettingsView()
         view.version = DataVersion(timestamp: started)
         for setting in Setting.all where setting.roles.contains(role) {
             if case .ignored = setting.support { continue }
             if setting.kind == .secret { continue }
-            view.settings.append((setting.key, value(setting.key).text))
+            view.settings.append((setting.key, found[setting.key] ?? value(setting.key).text))
         }
         // What `mqadmin exportConfigs` reads and fails without: settings that mean nothing here, with what is true.
         view.settings += [

@@ -157,7 +157,9 @@ public final class ServerProcess {
             self?.failure = ServerError("the store has failed: \(error.description)")
         }
         frontend.tls = security.tls
-        frontend.settings = configuration.brokerView(started: broker.started)
+        frontend.settings = configuration.brokerView(
+            started: broker.started,
+            found: ["brokerName": settings.name, "brokerIP1": address.host, "listenPort": "\(listener.port)"])
         frontend.processFacts = { [weak self] in ProcessFacts(self?.listeners ?? []) }
         brokerFrontend = frontend
         frontend.start(on: loop)

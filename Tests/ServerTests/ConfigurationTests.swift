@@ -202,6 +202,10 @@ struct ConfigurationTests {
             #expect(view.settings.count { $0.name == name } == 1, "\(name)")
         }
         #expect(view.settings.contains { $0 == ("brokerRole", "ASYNC_MASTER") })
+        let found = try Configuration(role: .broker).brokerView(
+            started: Timestamp(milliseconds: 1), found: ["brokerName": "b"])
+        #expect(found.settings.contains { $0 == ("brokerName", "b") })
+        #expect(found.settings.count == view.settings.count)
     }
 
     @Test("the views carry defaults, folders below the root, and whole entries")
