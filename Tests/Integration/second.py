@@ -1,6 +1,7 @@
 """This end of `second_client.py`: the second client that we did not write, driven from tests."""
 
 import base64
+import collections
 import itertools
 import json
 import os
@@ -132,9 +133,15 @@ class SecondClient:
         return sorted(body(row) for row in self.pulled(topic, group, **options))
 
     def expect(self, name, expected, within=60.0):
-        """Waits until exactly these bodies came, in any order."""
-        wanted = sorted(data if isinstance(data, bytes) else data.encode() for data in expected)
-        eventually(lambda: self.bodies(name) == wanted, within, f"{len(wanted)} messages at {name}")
+        """Waits until exactly these bodies came, in any order; fails at once when something else did."""
+        wanted = collections.Counter(data if isinstance(data, bytes) else data.encode() for data in expected)
+
+        def all_came():
+            seen = collections.Counter(self.bodies(name))
+            assert seen <= wanted, f"not expected at {name}: {[data[:100] for data in seen - wanted]}"
+            return seen == wanted
+
+        eventually(all_came, within, f"{wanted.total()} messages at {name}")
 
     def kill(self):
         """SIGKILL: no part says goodbye."""
