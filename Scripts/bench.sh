@@ -132,7 +132,7 @@ $(calculate "$(field serverPeakResidentBytes "$many") / 1048576" 0) MiB"
     kill $flood 2>/dev/null || true
     wait $flood 2>/dev/null || true
     row "sends, 64 in flight, with 200 TLS handshakes at a time, share $2 %" \
-        "$now/s of $quiet/s: $(calculate "100 * $now / $quiet" 0) %, $(status tlsHandshakes) handshakes"
+        "$now/s of $quiet/s: $(calculate "100 * $now / $quiet" 0) %, $(status tlsHandshakesFailed) handshakes"
     ;;
 --allocations)
     bench produce --create-topic --count 100000 >/dev/null

@@ -744,10 +744,10 @@ public final class MessageStore {
         dirtyQueues.removeAll(keepingCapacity: true)
     }
 
-    /// How far every queue reaches now, as bytes of a file.
-    func tableOfQueues() -> ByteBuffer {
+    /// How far every queue reaches now.
+    func tableOfQueues() -> QueueTable {
         for topic in topics.values { queueTable.update(topic) }
-        return queueTable.encode(at: dispatched)
+        return queueTable
     }
 
     /// Writes the tails of up to `count` of the queues noted; false when none is left.

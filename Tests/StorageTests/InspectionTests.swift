@@ -124,6 +124,27 @@ struct InspectionTests {
         #expect(found > 60)
     }
 
+    @Test("every bit of a record that flips is found, whichever it is", arguments: [0, 1, 2])
+    func everyBit(number: Int) throws {
+        let (fixture, _) = try fixture()
+        let path = fixture.path(ofSegment: 0)
+        let whole = try #require(fixture.disk.contents(path))
+        var begin = 0
+        for _ in 0..<number { begin += try MessageRecord(Array(whole[begin...]).span.bytes).size }
+        let size = try MessageRecord(Array(whole[begin...]).span.bytes).size
+        for bit in 0..<size * 8 {
+            let position = begin + bit / 8
+            try flip(fixture, path, position, 1 << UInt8(bit % 8))
+            let damages = try check(fixture).damages
+            let records = damages.filter { $0.kind == .damagedRecord && $0.file == path }
+            #expect(
+                records.count == 1 && records[0].position <= position
+                    && position < records[0].position + records[0].length,
+                "bit \(bit % 8) of byte \(position - begin): \(damages)")
+            fixture.disk.install(path, whole)
+        }
+    }
+
     @Test("without its record a queue stops before a repair, and goes on behind it afterwards")
     func queueGoesOn() throws {
         let (fixture, bodies) = try fixture()

@@ -35,8 +35,9 @@ final class Checkpointer {
     private let file: any DiskFile
     private let snapshotFolder: String
     private let tableFolder: String
-    /// How far the queues reach at the round's begin.
-    private var table: ByteBuffer?
+    /// How far the queues reach at the round's begin. Laid out in a turn of its own, for with tens of thousands of queues that
+    /// takes milliseconds.
+    private var table: QueueTable?
     private var stage = Stage.idle
     private var last: Checkpoint
     private var next: Checkpoint
@@ -142,7 +143,7 @@ final class Checkpointer {
     private func writeTable(_ store: MessageStore) throws(StorageError) {
         let path = QueueTable.path(root: store.configuration.root, next.viewsOffset)
         guard let table, next.viewsOffset != last.viewsOffset || !store.disk.exists(path) else { return }
-        try write(table, to: path, store.disk)
+        try write(table.encode(at: next.viewsOffset), to: path, store.disk)
         self.table = nil
     }
 

@@ -49,7 +49,8 @@ extension StoreInspection {
         let said = PhysicalOffset(scratch.bytes.bigEndian(at: MessageRecord.physicalOffsetPosition))
         guard magic == MessageRecord.magicV1 || magic == MessageRecord.magicV2, said != start,
             said > .zero || start > .zero,
-            disk.exists(configuration.commitLogPath + "/" + Segment.name(start: said))
+            disk.exists(configuration.commitLogPath + "/" + Segment.name(start: said)),
+            try beginsWholly(file, saying: said)
         else { return }
         misplaced.append((path, said))
         note(
@@ -57,6 +58,25 @@ extension StoreInspection {
                 .misplacedSegment, file: path, position: 0,
                 meaning: "its records are those of byte \(said) of the log: files have changed names",
                 remedy: "the file gets the name \(Segment.name(start: said))"))
+    }
+
+    /// Whether the first record is whole, and the second one, if there is one, lies behind it where both say: one bit of one record
+    /// must not pass for another file.
+    private func beginsWholly(_ file: any DiskFile, saying start: PhysicalOffset) throws -> Bool {
+        let scratch = scratch
+        let size = Int(scratch.bytes.bigEndian(at: 0, as: Int32.self))
+        guard size >= MessageRecord.sizeMinimum, size <= Limits.recordSizeMaximum else { return false }
+        scratch.removeAll()
+        try scratch.append(from: file, at: 0, count: size + MessageRecord.sizeMinimum)
+        let span = scratch.bytes
+        guard let record = try? MessageRecord(span), RecordCheck.isIntact(record, in: span.extracting(0..<size)) else {
+            return false
+        }
+        guard span.byteCount == size + MessageRecord.sizeMinimum else { return true }
+        let magic = span.bigEndian(at: size + 4, as: UInt32.self)
+        guard magic == MessageRecord.magicV1 || magic == MessageRecord.magicV2 else { return true }
+        let second = span.bigEndian(at: size + MessageRecord.physicalOffsetPosition, as: Int64.self)
+        return PhysicalOffset(second) == start.advanced(by: size)
     }
 
     // MARK: - Records
