@@ -86,14 +86,20 @@ extension IndexFile {
 
     private func repairSlots(_ memory: UnsafeMutableRawPointer) throws(DiskError) {
         let end = Int32(truncatingIfNeeded: entriesEnd)
-        var beyond = 0
+        let slots = UnsafeRawPointer(memory + IndexLayout.headerSize)
+        var beyondCount: Int32 = 0
         var highest = end
+        var lowest: Int32 = 0
+        // A file has five million slots, and the loop waits for this. Nothing in it can end it early or trap, so that the compiler
+        // looks at many at a time.
         for slot in 0..<layout.slotCount {
-            let value = slotValue(memory, slot)
-            if value < 0 { return try rebuildSlots(memory) }
-            if value >= end { beyond += 1 }
+            let value = Int32(bigEndian: slots.load(fromByteOffset: slot &* IndexLayout.slotSize, as: Int32.self))
+            beyondCount &+= value >= end ? 1 : 0
             highest = max(highest, value)
+            lowest = min(lowest, value)
         }
+        if lowest < 0 { return try rebuildSlots(memory) }
+        var beyond = Int(beyondCount)
         guard beyond > 0 || needsRepair else { return }
         if beyond > 0, isCacheIntact { try leadBack(memory, &beyond, highest: Int(highest)) }
         if beyond > 0 { return try rebuildSlots(memory) }
