@@ -70,6 +70,45 @@ struct ForgedNumberTests {
         }
     }
 
+    @Test(
+        "in a record of the log: an offset that no queue comes to is damage", arguments: ["T", "New"],
+        [-1, .min, .max, 1 << 62, 1 << 58, 1 << 44] as [Int64])
+    func queueOffset(topic: String, offset: Int64) throws {
+        for isFollowed in [true, false] {
+            let fixture = StoreFixture(segmentSize: 16_384)
+            let store = try fixture.open()
+            for number in 0..<20 { try store.send("message \(number)") }
+            try store.endTurn()
+            let end = store.end
+            fixture.flush(store)
+            try fixture.checkpoint(store)
+            fixture.disk.crash(.processKill)
+            let path = fixture.path(ofSegment: 0)
+            let buffer = ByteBuffer()
+            let (name, body) = (Array(topic.utf8), Array("forged".utf8))
+            let draft = MessageDraft(topic: name.span.bytes, body: body.span.bytes, properties: RawSpan())
+            RecordWriter.append(
+                draft, size: RecordWriter.size(of: draft), queueOffset: QueueOffset(offset), physicalOffset: end,
+                storeTimestamp: fixture.clock.timestamp, to: buffer)
+            try fixture.disk.open(path, .existing).write(buffer.bytes, at: Int(end.rawValue))
+            if isFollowed {
+                // What lies behind is kept in quarantine/.
+                let behind = end.advanced(by: buffer.count)
+                let more = ByteBuffer()
+                let good = Array("T".utf8)
+                let next = MessageDraft(topic: good.span.bytes, body: body.span.bytes, properties: RawSpan())
+                RecordWriter.append(
+                    next, size: RecordWriter.size(of: next), queueOffset: QueueOffset(20), physicalOffset: behind,
+                    storeTimestamp: fixture.clock.timestamp, to: more)
+                try fixture.disk.open(path, .existing).write(more.bytes, at: Int(behind.rawValue))
+            }
+            let again = try fixture.open()
+            #expect(again.end == end)
+            #expect(try again.all() == (0..<20).map { "message \($0)" })
+            #expect(try again.send("new").queueOffset == QueueOffset(20))
+        }
+    }
+
     @Test("in a table of queues: it is not believed, and no file is made", arguments: [true, false])
     func table(isClean: Bool) throws {
         for number in Self.numbers where number != 0 {

@@ -88,6 +88,10 @@ struct LogScanner {
         guard RecordCheck.isIntact(record, in: span.extracting(0..<record.size)) else {
             throw RecordDamage("the checksum does not match")
         }
+        // RocketMQ's own checksum is over the body alone. Such an offset would be passed over, or begin a queue far away.
+        guard (0...PendingID.offsetMaximum).contains(record.queueOffset.rawValue) else {
+            throw RecordDamage("no queue comes to the offset \(record.queueOffset)")
+        }
         return record
     }
 
