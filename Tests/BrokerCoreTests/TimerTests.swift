@@ -321,6 +321,24 @@ struct TimerTests {
         #expect(it.broker.pendingTimerCount == 0)
     }
 
+    @Test("a delayed message keeps its segment although its entry is damaged", arguments: [1, 2, 5, 6, 7, 8, 11])
+    func neededBehindDamagedEntry(byte: Int) throws {
+        let it = try Self.make { _ in }
+        for number in 0..<5 { try it.send("T", "before \(number)") }
+        let waiting = try it.sendLater("T", "later", in: 3_600_000)
+        for number in 0..<5 { try it.send("T", "behind \(number)") }
+        try it.restart()
+        #expect(try it.broker.store.firstNeeded() == waiting.physicalOffset)
+        let files = it.disk.files(below: "/store/consumequeue/rmq_sys_wheel_timer")
+        let file = try #require(files.first)
+        #expect(files.count == 1)
+        try it.restart()
+        it.disk.rot(file, at: byte, mask: 0x40)
+        #expect(try it.broker.store.firstNeeded() == waiting.physicalOffset, "byte \(byte)")
+        try it.run(milliseconds: 3_600_001)
+        #expect(try it.bodies("T").last == "later")
+    }
+
     @Test(
         "over power cuts: what was flushed is delivered once, what was not is delivered once or never",
         arguments: ModelSeeds.first(4))
