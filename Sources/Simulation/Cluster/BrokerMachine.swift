@@ -35,11 +35,9 @@ final class BrokerMachine: ConnectionListener {
     private(set) var largestJump: Int64 = 0
     private var largestOffset: Int64 = 0
     private var smallestOffset: Int64 = 0
-    private var lastOffset: Int64 = 0
-    /// The clock was set back at some time; and where the log ended when that last happened.
-    private(set) var hasGoneBack = false
-    private(set) var lastSetBack: Int64 = -1
-    private var lastEnd: Int64 = 0
+    /// The times, in ms of the wall clock, that it has shown and that setting it back has taken back.
+    private(set) var takenBack: [Range<Int64>] = []
+    var hasGoneBack: Bool { !takenBack.isEmpty }
     /// How often the clock was set.
     private(set) var jumpCount = 0
     /// Where the log begins, as far as is known.
@@ -360,16 +358,13 @@ final class BrokerMachine: ConnectionListener {
     /// Sets the wall clock so many ms ahead of the world's.
     func setClock(_ offset: Int64, isHidden: Bool = false) {
         world.note("the clock of broker % shows % ms too much", index, offset)
+        let before = clock.timestamp.milliseconds
         clock.set(offset: offset)
+        let now = clock.timestamp.milliseconds
         if !isHidden { jumpCount += 1 }
         world.coverage.leaps += 1
         guard !isHidden else { return }
-        let isBack = offset < lastOffset
-        lastOffset = offset
-        if isBack {
-            hasGoneBack = true
-            lastSetBack = broker?.store.end.rawValue ?? lastEnd
-        }
+        if now < before { takenBack.append(now..<before + 1) }
         if let broker { world.oracle.quotas.begins(index, at: broker.store.end.rawValue) }
         largestOffset = max(largestOffset, offset)
         smallestOffset = min(smallestOffset, offset)
@@ -427,7 +422,6 @@ final class BrokerMachine: ConnectionListener {
     /// Looks where the log begins. Every turn ends here.
     func noteLogStart() {
         guard let broker else { return }
-        lastEnd = broker.store.end.rawValue
         let start = broker.store.start.rawValue
         if start > logStart {
             world.note("the log of broker % begins at %", index, start)

@@ -35,7 +35,7 @@ final class RetentionWatch {
         guard !world.profile.forgivesLoss, !machine.mayDeleteByForce else { return }
         let now = machine.clock.timestamp.milliseconds
         let gone = removed(machine.index, old..<new)
-        checkAge(machine, gone, new, now)
+        checkAge(machine, gone, now)
         // Stored times that are out of order say little of what is old.
         guard !machine.hasGoneBack else { return }
         checkDeadLetters(machine, gone, now)
@@ -54,13 +54,13 @@ final class RetentionWatch {
         return gone.sorted { $0.place.physical < $1.place.physical }
     }
 
-    /// A segment goes so long after it was last written: so the last of its messages is the youngest, unless the clock was set back
-    /// behind it.
+    /// A segment goes so long after it was last written: so the last of its messages is the youngest, unless the clock has taken back
+    /// the time at which that was stored.
     private func checkAge(
         _ machine: BrokerMachine, _ gone: [(queue: Oracle.QueueKey, place: Oracle.Place, stored: Int64)],
-        _ new: Int64, _ now: Int64
+        _ now: Int64
     ) {
-        guard let last = gone.last, !(last.place.physical..<new).contains(machine.lastSetBack) else { return }
+        guard let last = gone.last, !machine.takenBack.contains(where: { $0.contains(last.stored) }) else { return }
         let reserved = Int64(world.profile.store.retention.reservedHours) * Self.hour
         world.coverage.expired += gone.count
         if now - last.stored < reserved {
