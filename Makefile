@@ -40,7 +40,7 @@ lint:
 	$(SWIFT) format lint --strict --parallel -r $(SOURCES)
 
 integration: deps .venv/ready ## Real clients of other people against a real process (ARGS='-k push' chooses tests)
-	@Scripts/install-packages.sh zsh fish
+	@Scripts/install-packages.sh zsh fish openssl
 	$(SWIFT) build --scratch-path $(BUILD) -c $(CONFIGURATION) --product apus
 	APUS=$(abspath $(APUS)) $(PYTHON) -m pytest Tests/Integration $(ARGS)
 
@@ -48,10 +48,11 @@ accounts: .venv/ready ## The accountant of make faults, and twenty kills of a re
 	APUS=$(abspath $(APUS)) CYCLES=20 $(PYTHON) -m pytest -q Tests/Faults/test_accountant.py Tests/Faults/test_kill.py
 
 faults: release .venv/ready ## Real faults: kills, power cuts, damage, full and failing disks (LONG=1, CYCLES=…, SEED=…, ARGS='-k power')
-	@Scripts/install-packages.sh xfsprogs e2fsprogs strace gcc libc6-dev
+	@Scripts/install-packages.sh xfsprogs e2fsprogs strace gcc libc6-dev openssl
 	APUS=$(abspath $(BUILD)/release/apus) CYCLES=$(CYCLES) LONG=$(LONG) SEED=$(or $(SEED),1) $(PYTHON) -m pytest Tests/Faults $(ARGS)
 
 bench: release ## Measure this build, row by row of docs/performance (ARGS='sends pulls' or 'produce -c 64 --in-flight 1')
+	@Scripts/install-packages.sh openssl
 	Scripts/bench.sh $(BUILD)/release/apus $(ARGS)
 
 fuzz: deps ## libFuzzer and AddressSanitizer over every decoder and over recovery (T=… seconds each, TARGETS='frame json')

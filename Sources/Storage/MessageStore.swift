@@ -361,42 +361,28 @@ public final class MessageStore {
                 let entry = entries[index]
                 result.nextOffset = offset.advanced(by: scanned + index)
                 if isFull(result, adding: entry, asked) { return result }
-                // A blank entry has no tag either: nobody may pass it over for that.
+                // A blank entry has no tag either, and a damaged hash says nothing: nobody may pass a message over for that.
                 if entry.hasRecord {
-                    guard matches(entry.tagsCode) else {
-                        if entry.hasTagsCode || !queue.topic.isTagged {
-                            index += 1
-                            continue
-                        }
-                        // The hash is damaged: the message may be wanted.
-                        if result.messageCount > 0 { return result }
-                        switch try passOver(entry, of: queue, at: result.nextOffset, &mended) {
-                        case .absent: index += 1
-                        case .mended:
-                            scanned += index
-                            continue scan
-                        case .looking(let place):
-                            result.status = .cold
-                            result.coldOffset = place
+                    if matches(entry.tagsCode) {
+                        let served = try serve(
+                            entries, index, of: queue, result, asked, mayWait: mayWait, into: buffer, matches: matches)
+                        if served.isCold {
+                            // What is there goes out now; the next pull finds the cold record first.
+                            if result.messageCount == 0 {
+                                result.status = .cold
+                                result.coldOffset = entry.physicalOffset
+                            }
                             return result
                         }
-                        continue
-                    }
-                    let served = try serve(
-                        entries, index, of: queue, result, asked, mayWait: mayWait, into: buffer, matches: matches)
-                    if served.isCold {
-                        // What is there goes out now; the next pull finds the cold record first.
-                        if result.messageCount == 0 {
-                            result.status = .cold
-                            result.coldOffset = entry.physicalOffset
+                        if served.count > 0 {
+                            result.messageCount += served.count
+                            result.byteCount += served.size
+                            result.status = .found
+                            index += served.count
+                            continue
                         }
-                        return result
-                    }
-                    if served.count > 0 {
-                        result.messageCount += served.count
-                        result.byteCount += served.size
-                        result.status = .found
-                        index += served.count
+                    } else if entry.hasTagsCode || !queue.topic.isTagged {
+                        index += 1
                         continue
                     }
                 }
